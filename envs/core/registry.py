@@ -1,0 +1,21 @@
+"""Registration of the environments with Gymnasium, by strings, so that nothing is loaded early."""
+
+from gymnasium.envs.registration import register, registry
+
+__all__ = ["ENVIRONMENTS", "register_environments"]
+
+ENVIRONMENTS = {
+    "dispatchgym/JobShop-v0": "dispatchgym.envs.job_shop.env:JobShop",
+}
+"""Id -> module and stem of the class names (``<stem>Env`` and ``<stem>VectorEnv``)."""
+
+
+def register_environments() -> None:
+    """Register every environment of the suite; calling it again changes nothing."""
+    for name, stem in ENVIRONMENTS.items():
+        if name not in registry:
+            register(
+                id=name,
+                entry_point=f"{stem}Env",
+                vector_entry_point=f"{stem}VectorEnv",
+            )
