@@ -1,4 +1,9 @@
-"""Policy networks: shared blocks and one network per problem."""
+"""Policy networks: shared graph blocks and one size-free network for each problem."""
 
 if not __name__.startswith("dispatchgym."):
-    raise ImportError("import dispatchgym.models, not the folder 'models': run from another folder")
+    raise ImportError("import this package as dispatchgym.models, not as a top-level package")
+
+from dispatchgym.models.job_shop import JobShopNetwork
+from dispatchgym.models.registry import build_network, network_names
+
+__all__ = ["JobShopNetwork", "build_network", "network_names"]
