@@ -1,0 +1,28 @@
+# The commands of dispatchgym with the agents extra:
+#     docker build -t dispatchgym .
+#     docker run --rm -v "$PWD/runs:/work/runs" dispatchgym train experiment=quickstart
+ARG PYTHON_VERSION=3.11
+
+FROM python:${PYTHON_VERSION}-slim AS build
+ARG EXTRAS=agents
+# torch without CUDA; for a GPU image: --build-arg TORCH_INDEX=https://pypi.org/simple
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+WORKDIR /source
+RUN python -m venv --without-pip /opt/dispatchgym
+COPY . .
+RUN pip --python /opt/dispatchgym/bin/python install --no-cache-dir \
+    --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt ".[${EXTRAS}]"
+
+FROM python:${PYTHON_VERSION}-slim
+RUN useradd --create-home --uid 1000 dispatchgym \
+    && install --directory --owner=dispatchgym --group=dispatchgym \
+        /work /work/runs /var/cache/dispatchgym
+COPY --from=build /opt/dispatchgym /opt/dispatchgym
+ENV PATH=/opt/dispatchgym/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/var/cache/dispatchgym/numba \
+    MPLCONFIGDIR=/var/cache/dispatchgym/matplotlib
+USER dispatchgym
+WORKDIR /work
+ENTRYPOINT ["dispatchgym"]
+CMD ["--help"]

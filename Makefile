@@ -1,0 +1,90 @@
+# Two commands need nothing but make and Python 3.11 to 3.13: `make train` and `make test`.
+# The first one to run installs everything into .venv; `make help` lists them all.
+
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := agents,exact,dev
+# Further options of pip; without a GPU the smaller build of torch saves a long download:
+#   make train PIP_OPTIONS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_OPTIONS ?=
+# The first of these that is Python 3.11 to 3.13 is taken; `make train PYTHON=...` names another.
+PYTHON ?= python3.11 python3.12 python3.13 python3 python
+LINKS := $(patsubst scripts/%,.src/dispatchgym/%,$(wildcard scripts/*.py))
+
+.PHONY: help install train evaluate test test-all format lint type bench doc clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /:/' | \
+		while IFS=: read -r name what; do printf 'make %-9s %s\n' "$$name" "$$what"; done
+
+install: $(VENV)/installed ## create .venv with the pinned packages, when they have changed
+
+train: ARGS ?= experiment=quickstart
+train: install ## train a small job-shop agent and compare it with the rules (ARGS="..." for others)
+	@$(BIN)/python -m dispatchgym.train $(ARGS)
+
+evaluate: ARGS ?= env=job_shop agents=[rules,ppo] scenario=la mode=blocking
+evaluate: install ## compare the rules and the trained agent on benchmark instances (ARGS="...")
+	@$(BIN)/python -m dispatchgym.evaluate $(ARGS)
+
+test: install ## the tests that take seconds each
+	$(BIN)/python -m pytest -q -m "not slow and not plugins" $(ARGS)
+
+test-all: install ## every test, the slow ones and those of other libraries included
+	$(BIN)/python -m pytest -q $(ARGS)
+
+format: install ## lay out the code, and mend what the linter can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: install ## check layout, style and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+type: install ## check the types
+	$(BIN)/mypy
+
+bench: ARGS ?= env=job_shop scenario=random_10x10 num_envs=256
+bench: install ## measure the speed of the environments (ARGS="...")
+	@$(BIN)/python -m dispatchgym.benchmark $(ARGS)
+
+doc: install ## write the environments' pages in docs/ from their docstrings
+	$(BIN)/python docs/build.py
+
+clean: ## remove the installation, links and caches; what the commands wrote stays
+	rm -rf $(VENV) .src build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A dot for each package that pip finds; pip's own errors reach the terminal as they are.
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python $(LINKS)
+	@rm -f $@
+	@printf 'Installing into $(VENV), about a minute on a quick line: '
+	@{ $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) \
+		-c constraints.txt -e ".[$(EXTRAS)]" && touch $@; } | while read -r line; do \
+		case "$$line" in \
+			Collecting*|Processing*) printf '.' ;; \
+			"Installing collected"*) printf ' unpacking' ;; \
+		esac; done
+	@test -f $@ && echo ' done'
+
+$(VENV)/bin/python:
+	@for python in $(PYTHON); do \
+		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+			2>/dev/null; then \
+			echo "Creating $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			rm -rf $(VENV); \
+			echo "$$python cannot make a virtual environment;" \
+				"on Debian and Ubuntu: apt install python3-venv" >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	echo "dispatchgym needs Python 3.11, 3.12 or 3.13 (tried: $(PYTHON));" \
+		"name one: make PYTHON=/path/to/python3.11 ..." >&2; \
+	exit 1
+
+# A file added to scripts/ joins the editable install without installing again.
+$(LINKS): .src/dispatchgym/%:
+	@mkdir -p $(@D) && ln -sfn ../../scripts/$* $@
