@@ -583,3 +583,53 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Play one episode and return its schedule."""
     return play(instance, settings, policy).schedule()
+
+
+# ----------------------------------------------------------------------------- random cases
+
+
+def random_jobs(
+    rng: np.random.Generator, max_jobs: int = 5, max_machines: int = 4
+) -> tuple[list[list[tuple[int, int]]], list[int]]:
+    """Return jobs and releases of a small instance; ragged, re-entrant, zero durations, ties."""
+    machines = int(rng.integers(1, max_machines + 1))
+    longest = int(rng.choice([0, 3, 20]))
+    jobs = []
+    for _ in range(int(rng.integers(1, max_jobs + 1))):
+        if rng.random() < 0.5:
+            route = rng.permutation(machines)
+        else:
+            route = rng.integers(0, machines, size=int(rng.integers(1, 6)))
+        jobs.append([(int(m), int(rng.integers(0, longest + 1))) for m in route])
+    late = rng.random() < 0.3
+    return jobs, [int(rng.integers(0, 10)) if late else 0 for _ in jobs]
+
+
+def random_settings(rng: np.random.Generator) -> Settings:
+    """Return settings of the event scheme that cover all modes, shutdowns, waits and caps."""
+    mode = str(rng.choice(["classic", "blocking"]))
+    kind = str(rng.choice(["none", "per_operation", "calendar"]))
+    low = float(rng.choice([0.1, 0.5, 1.0]))
+    return Settings(
+        mode=mode,
+        swap=mode == "classic" or bool(rng.random() < 0.7),
+        deadlock_avoidance=str(rng.choice(["none", "one_step"])),
+        allow_wait=str(rng.choice(["never", "if_event"])),
+        wip_cap=int(rng.choice([0, 0, 1, 2, 3])),
+        interrupt_kind=kind,
+        interrupt_probability=0.0 if kind == "none" else float(rng.choice([0.02, 0.1, 0.3])),
+        interrupt_policy=str(rng.choice(["resume", "restart", "finish_first"])),
+        interrupt_length=(low, low + float(rng.choice([0.0, 1.0]))),
+        unload_when_down=bool(rng.random() < 0.6),
+        interrupt_seed=int(rng.integers(0, 2**63)),
+    )
+
+
+def random_policy(rng: np.random.Generator) -> Callable[[JobShop], int]:
+    """Return a policy that picks among all that is legal, waits included."""
+
+    def choose(shop: JobShop) -> int:
+        choices = shop.legal_jobs() + ([-1] if shop.wait_legal() else [])
+        return int(rng.choice(choices))
+
+    return choose
