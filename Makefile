@@ -9,9 +9,10 @@ EXTRAS := agents,exact,dev
 PIP_OPTIONS ?=
 # The first of these that is Python 3.11 to 3.13 is taken; `make train PYTHON=...` names another.
 PYTHON ?= python3.11 python3.12 python3.13 python3 python
-LINKS := $(patsubst scripts/%,.src/dispatchgym/%,$(wildcard scripts/*.py))
+# Files of scripts/ that an editable install does not know yet: they make it install again.
+UNKNOWN := $(filter-out $(notdir $(wildcard .src/dispatchgym/*.py)),$(notdir $(wildcard scripts/*.py)))
 
-.PHONY: help install train evaluate test test-all format lint type bench doc clean
+.PHONY: help install train evaluate test test-all format lint type bench doc clean $(UNKNOWN)
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -57,17 +58,17 @@ clean: ## remove the installation, links and caches; what the commands wrote sta
 	rm -rf $(VENV) .src build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A dot for each package that pip finds; pip's own errors reach the terminal as they are.
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python $(LINKS)
+# A dot for each package that pip finds; what pip complains of is shown when it fails.
+$(VENV)/installed: pyproject.toml constraints.txt $(UNKNOWN) | $(VENV)/bin/python
 	@rm -f $@
 	@printf 'Installing into $(VENV), about a minute on a quick line: '
 	@{ $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) \
-		-c constraints.txt -e ".[$(EXTRAS)]" && touch $@; } | while read -r line; do \
+		-c constraints.txt -e ".[$(EXTRAS)]" 2>$(VENV)/install.log && touch $@; } | while read -r line; do \
 		case "$$line" in \
 			Collecting*|Processing*) printf '.' ;; \
 			"Installing collected"*) printf ' unpacking' ;; \
 		esac; done
-	@test -f $@ && echo ' done'
+	@if test -f $@; then echo ' done'; else echo ' failed'; cat $(VENV)/install.log >&2; exit 1; fi
 
 $(VENV)/bin/python:
 	@for python in $(PYTHON); do \
@@ -84,7 +85,3 @@ $(VENV)/bin/python:
 	echo "dispatchgym needs Python 3.11, 3.12 or 3.13 (tried: $(PYTHON));" \
 		"name one: make PYTHON=/path/to/python3.11 ..." >&2; \
 	exit 1
-
-# A file added to scripts/ joins the editable install without installing again.
-$(LINKS): .src/dispatchgym/%:
-	@mkdir -p $(@D) && ln -sfn ../../scripts/$* $@
