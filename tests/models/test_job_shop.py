@@ -108,11 +108,13 @@ def test_gradients_reach_every_weight(network, observe):
 def test_bfloat16_stays_near_float32_and_returns_float32(observe):
     torch.manual_seed(0)
     exact = JobShopNetwork(hidden=16, layers=2)
-    fast = JobShopNetwork(hidden=16, layers=2, bfloat16=True)
+    fast = JobShopNetwork(hidden=16, layers=2)
+    fast.reduced_precision = True
     fast.load_state_dict(exact.state_dict())
     batch = as_batch(*[observe(JOBS, MACHINES, JOBS, MACHINES, s) for s in range(4)])
     logits, value = exact(batch)
     fast_logits, fast_value = fast(batch)
+    assert not torch.equal(fast_logits, logits)
     assert fast_logits.dtype == fast_value.dtype == torch.float32
     torch.testing.assert_close(fast_logits, logits, atol=0.05, rtol=0.05)
     torch.testing.assert_close(fast_value, value, atol=0.05, rtol=0.05)

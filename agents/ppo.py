@@ -1,0 +1,105 @@
+"""MaskablePPO around a network that reads padded graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.distributions import (
+    MaskableDistribution,
+    make_masked_proba_distribution,
+)
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+Masks = NDArray[np.bool_] | Tensor | None
+TensorDict = dict[str, Tensor]
+
+
+class NetworkActorCriticPolicy(MaskableActorCriticPolicy):
+    """The policy class that MaskablePPO expects, around one network with two outputs."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Discrete,
+        lr_schedule: Callable[[float], float],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        **unused: Any,
+    ) -> None:
+        """Wrap `network`; `optimizer` continues one that already holds its weights."""
+        # The parent's own constructor would build layers of a fixed size for this space.
+        super(MaskableActorCriticPolicy, self).__init__(observation_space, action_space)
+        self.network = network
+        self.action_dist = make_masked_proba_distribution(action_space)
+        self.optimizer = optimizer or torch.optim.Adam(network.parameters(), lr=lr_schedule(1.0))
+
+    def _distribution(self, logits: Tensor, action_masks: Masks) -> MaskableDistribution:
+        distribution = self.action_dist.proba_distribution(action_logits=logits)
+        if action_masks is not None:
+            distribution.apply_masking(action_masks)
+        return distribution
+
+    def forward(
+        self, obs: TensorDict, deterministic: bool = False, action_masks: Masks = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions (batch,), values (batch, 1) and log-probabilities (batch,)."""
+        logits, values = self.network(obs)
+        distribution = self._distribution(logits, action_masks)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, values.unsqueeze(1), distribution.log_prob(actions)
+
+    def evaluate_actions(
+        self, obs: TensorDict, actions: Tensor, action_masks: Masks = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values (batch, 1), log-probabilities (batch,) and entropies (batch,)."""
+        logits, values = self.network(obs)
+        distribution = self._distribution(logits, action_masks)
+        return values.unsqueeze(1), distribution.log_prob(actions), distribution.entropy()
+
+    def get_distribution(self, obs: TensorDict, action_masks: Masks = None) -> MaskableDistribution:
+        """Distribution over actions."""
+        return self._distribution(self.network(obs)[0], action_masks)
+
+    def predict_values(self, obs: TensorDict) -> Tensor:
+        """Values (batch, 1)."""
+        return self.network(obs)[1].unsqueeze(1)
+
+
+def make_ppo(
+    env: VecEnv,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: Callable[[], float],
+    *,
+    seed: int,
+    device: torch.device,
+    **settings: Any,
+) -> MaskablePPO:
+    """MaskablePPO on an environment that `to_sb3` adapted.
+
+    Args:
+        env: the training environments.
+        network: maps observations to logits and values; trained in place.
+        optimizer: holds the network's weights; an imitation phase may have used it before.
+        learning_rate: asked before each update, so that budgets in seconds work too.
+        seed: of action sampling and minibatch order.
+        device: where the network is.
+        **settings: keyword arguments of MaskablePPO, such as `n_steps` and `clip_range`.
+    """
+    return MaskablePPO(
+        NetworkActorCriticPolicy,
+        env,
+        learning_rate=lambda _: learning_rate(),
+        policy_kwargs={"network": network, "optimizer": optimizer},
+        seed=seed,
+        device=device,
+        **settings,
+    )
