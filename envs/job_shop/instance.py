@@ -499,9 +499,7 @@ def _from_document(cls: type[Instance], document: dict[str, Any]) -> Instance:
         raise InstanceError(
             f"format: found {_shown(document.get('format'))}, expected {JSON_FORMAT!r}"
         )
-    _check_keys(
-        document, "", {"format", "num_machines", "jobs"}, {"name", "release", "bounds"}
-    )
+    _check_keys(document, "", {"format", "num_machines", "jobs"}, {"name", "release", "bounds"})
     for key in ("jobs", "release"):
         if not isinstance(document.get(key, []), list):
             raise InstanceError(f"{key}: found {_shown(document[key])}, expected a list")
