@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
 
 from dispatchgym.envs.core.errors import ParameterError, ScenarioError
 from dispatchgym.envs.core.rng import uniform
+from dispatchgym.envs.core.scenario import Generator, unknown_name
 from dispatchgym.envs.job_shop.instance import (
     MAX_CELLS,
     MAX_HORIZON,
@@ -22,17 +22,15 @@ from dispatchgym.envs.job_shop.instance import (
     Instance,
     IntArray,
 )
-from dispatchgym.envs.job_shop.literature import groups, literature, names, size, taillard
+from dispatchgym.envs.job_shop.literature import groups, literature, names, taillard
 
 __all__ = [
-    "FixedGenerator",
-    "Generator",
-    "LiteratureGenerator",
+    "JobShopGenerator",
     "PatternGenerator",
     "UniformGenerator",
     "flow_shop",
-    "generator",
     "group",
+    "lookup",
     "make_instance",
     "reentrant",
     "scenarios",
@@ -105,28 +103,27 @@ def uniform_jobs(
     return jobs, machines
 
 
-@runtime_checkable
-class Generator(Protocol):
-    """What an environment needs to know about a source of instances."""
+class JobShopGenerator(Generator[Instance]):
+    """A source of job-shop instances that knows the largest it makes."""
 
     @property
+    @abstractmethod
     def max_jobs(self) -> int:
         """Most jobs of any instance."""
 
     @property
+    @abstractmethod
     def max_operations(self) -> int:
         """Most operations of a job of any instance."""
 
     @property
+    @abstractmethod
     def max_machines(self) -> int:
         """Most machines of any instance."""
 
-    def generate(self, seed: int) -> Instance:
-        """Return the instance of a seed (an integer in 0..2^64-1), always the same one."""
-
 
 @dataclass(frozen=True)
-class UniformGenerator:
+class UniformGenerator(JobShopGenerator):
     """Random instances in which every job visits every machine once, in random order.
 
     The usual test bed of learned dispatching, e.g. Zhang et al., "Learning to dispatch for job
@@ -172,7 +169,7 @@ class UniformGenerator:
 
 
 @dataclass(frozen=True)
-class PatternGenerator:
+class PatternGenerator(JobShopGenerator):
     """Random instances whose machine orders follow a pattern.
 
     Attributes:
@@ -219,66 +216,6 @@ class PatternGenerator:
         jobs = int(_draw(key, _STREAM_SIZE, 0, 0, *self.jobs))
         machines = int(_draw(key, _STREAM_SIZE, 1, 0, *self.machines))
         return _PATTERNS[self.pattern](jobs, machines, seed, self.duration)
-
-
-@dataclass(frozen=True)
-class LiteratureGenerator:
-    """Instances of the literature in turn: seed s gives ``members[s % len(members)]``."""
-
-    members: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        """Check the names."""
-        for name in self.members:
-            if name not in names():
-                raise ScenarioError(f"members: {_unknown(name, names())}")
-        if not self.members:
-            raise ScenarioError("members: found none, expected names of the literature")
-
-    @property
-    def max_jobs(self) -> int:
-        """Most jobs of any member."""
-        return max(size(name)[0] for name in self.members)
-
-    @property
-    def max_operations(self) -> int:
-        """Most operations of a job of any member."""
-        return self.max_machines
-
-    @property
-    def max_machines(self) -> int:
-        """Most machines of any member."""
-        return max(size(name)[1] for name in self.members)
-
-    def generate(self, seed: int) -> Instance:
-        """Return the member that a seed >= 0 points at."""
-        return literature(self.members[int(_seed(seed)) % len(self.members)])
-
-
-@dataclass(frozen=True)
-class FixedGenerator:
-    """Always the same instance."""
-
-    instance: Instance
-
-    @property
-    def max_jobs(self) -> int:
-        """Jobs of the instance."""
-        return self.instance.num_jobs
-
-    @property
-    def max_operations(self) -> int:
-        """Operations of its longest job."""
-        return self.instance.max_operations
-
-    @property
-    def max_machines(self) -> int:
-        """Machines of the instance."""
-        return self.instance.num_machines
-
-    def generate(self, seed: int) -> Instance:
-        """Return the instance, whatever the seed."""
-        return self.instance
 
 
 def toy() -> Instance:
@@ -383,7 +320,7 @@ def group(name: str) -> tuple[str, ...]:
         return (name,)
     if name in groups():
         return groups()[name]
-    raise ScenarioError(f"group: {_unknown(name, [*groups(), *names()])}")
+    raise ScenarioError(unknown_name("group", name[:60], [*groups(), *names()]))
 
 
 def scenarios() -> list[str]:
@@ -397,21 +334,19 @@ def scenarios() -> list[str]:
     return [*_TOYS, *groups(), *names(), *random, *patterns]
 
 
-def generator(scenario: str) -> Generator:
-    """Return the source of instances that a scenario name stands for.
+def lookup(scenario: str) -> tuple[Instance, ...] | JobShopGenerator:
+    """Return the instances that a scenario name stands for, or the generator that makes them.
 
     Raises:
         ScenarioError: There is no such scenario; the message has the closest names.
     """
-    if not isinstance(scenario, str):
-        raise ScenarioError(f"scenario: found {scenario!r}, expected a name")
     if scenario in _TOYS:
-        return FixedGenerator(_TOYS[scenario]())
+        return (_TOYS[scenario](),)
     if scenario in names() or scenario in groups():
-        return LiteratureGenerator(group(scenario))
+        return tuple(literature(name) for name in group(scenario))
     match = re.fullmatch(r"([a-z_]+)_(\d+)(?:-(\d+))?x(\d+)(?:-(\d+))?", scenario, re.ASCII)
     if match is None or match[1] not in ("random", *_PATTERNS):
-        raise ScenarioError(f"scenario: {_unknown(scenario, scenarios())}")
+        raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
     return _random_generator(scenario, match)
 
 
@@ -420,16 +355,22 @@ def make_instance(scenario: str, seed: int) -> Instance:
 
     Args:
         scenario: A name of `scenarios`, or a random family with any size or range of sizes.
-        seed: In 0..2^64-1. Ignored by a single instance; a group takes its members in turn.
+        seed: In 0..2^64-1. A group takes its members in turn: seed s gives number s modulo
+            their count.
 
     Raises:
         ScenarioError: There is no such scenario.
         ParameterError: The seed is not such an integer.
     """
-    return generator(scenario).generate(int(_seed(seed)))
+    if not isinstance(scenario, str):
+        raise ScenarioError(f"scenario: found {type(scenario).__name__}, expected a name")
+    found = lookup(scenario)
+    if isinstance(found, tuple):
+        return found[int(_seed(seed)) % len(found)]
+    return found.generate(seed)
 
 
-def _random_generator(scenario: str, match: re.Match[str]) -> Generator:
+def _random_generator(scenario: str, match: re.Match[str]) -> JobShopGenerator:
     if any(len(digits or "") > 9 for digits in match.groups()[1:]):
         raise ScenarioError(f"scenario: found {scenario[:60]!r}, expected sizes below 10^9")
     jobs = (int(match[2]), int(match[3] or match[2]))
@@ -440,13 +381,6 @@ def _random_generator(scenario: str, match: re.Match[str]) -> Generator:
         return PatternGenerator(match[1], jobs, machines)
     except ParameterError as error:
         raise ScenarioError(f"scenario {scenario!r}: {error}") from None
-
-
-def _unknown(name: object, known: list[str] | tuple[str, ...]) -> str:
-    """Return what to say about a name that is not known."""
-    close = difflib.get_close_matches(str(name)[:60], known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else "expected one of scenarios()"
-    return f"found {str(name)[:60]!r}, which is not known; {hint}"
 
 
 def _argued(optimum: int) -> Bounds:
