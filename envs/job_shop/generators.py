@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import operator
 import re
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
 
 from dispatchgym.envs.core.errors import ParameterError, ScenarioError
 from dispatchgym.envs.core.rng import uniform
-from dispatchgym.envs.core.scenario import Generator, unknown_name
+from dispatchgym.envs.core.scenario import unknown_name
 from dispatchgym.envs.job_shop.instance import (
     MAX_CELLS,
     MAX_HORIZON,
@@ -22,15 +22,17 @@ from dispatchgym.envs.job_shop.instance import (
     Instance,
     IntArray,
 )
-from dispatchgym.envs.job_shop.literature import groups, literature, names, taillard
+from dispatchgym.envs.job_shop.literature import groups, literature, names, size, taillard
 
 __all__ = [
-    "JobShopGenerator",
+    "FixedGenerator",
+    "Generator",
+    "LiteratureGenerator",
     "PatternGenerator",
     "UniformGenerator",
     "flow_shop",
+    "generator",
     "group",
-    "lookup",
     "make_instance",
     "reentrant",
     "scenarios",
@@ -103,27 +105,28 @@ def uniform_jobs(
     return jobs, machines
 
 
-class JobShopGenerator(Generator[Instance]):
-    """A source of job-shop instances that knows the largest it makes."""
+@runtime_checkable
+class Generator(Protocol):
+    """What an environment needs to know about a source of instances."""
 
     @property
-    @abstractmethod
     def max_jobs(self) -> int:
         """Most jobs of any instance."""
 
     @property
-    @abstractmethod
     def max_operations(self) -> int:
         """Most operations of a job of any instance."""
 
     @property
-    @abstractmethod
     def max_machines(self) -> int:
         """Most machines of any instance."""
 
+    def generate(self, seed: int) -> Instance:
+        """Return the instance of a seed (an integer in 0..2^64-1), always the same one."""
+
 
 @dataclass(frozen=True)
-class UniformGenerator(JobShopGenerator):
+class UniformGenerator:
     """Random instances in which every job visits every machine once, in random order.
 
     The usual test bed of learned dispatching, e.g. Zhang et al., "Learning to dispatch for job
@@ -169,7 +172,7 @@ class UniformGenerator(JobShopGenerator):
 
 
 @dataclass(frozen=True)
-class PatternGenerator(JobShopGenerator):
+class PatternGenerator:
     """Random instances whose machine orders follow a pattern.
 
     Attributes:
@@ -216,6 +219,66 @@ class PatternGenerator(JobShopGenerator):
         jobs = int(_draw(key, _STREAM_SIZE, 0, 0, *self.jobs))
         machines = int(_draw(key, _STREAM_SIZE, 1, 0, *self.machines))
         return _PATTERNS[self.pattern](jobs, machines, seed, self.duration)
+
+
+@dataclass(frozen=True)
+class LiteratureGenerator:
+    """Instances of the literature in turn: seed s gives ``members[s % len(members)]``."""
+
+    members: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        for name in self.members:
+            if name not in names():
+                raise ScenarioError(unknown_name("members", name, names()))
+        if not self.members:
+            raise ScenarioError("members: found none, expected names of the literature")
+
+    @property
+    def max_jobs(self) -> int:
+        """Most jobs of any member."""
+        return max(size(name)[0] for name in self.members)
+
+    @property
+    def max_operations(self) -> int:
+        """Most operations of a job of any member."""
+        return self.max_machines
+
+    @property
+    def max_machines(self) -> int:
+        """Most machines of any member."""
+        return max(size(name)[1] for name in self.members)
+
+    def generate(self, seed: int) -> Instance:
+        """Return the member that a seed >= 0 points at."""
+        return literature(self.members[int(_seed(seed)) % len(self.members)])
+
+
+@dataclass(frozen=True)
+class FixedGenerator:
+    """Always the same instance."""
+
+    instance: Instance
+
+    @property
+    def max_jobs(self) -> int:
+        """Jobs of the instance."""
+        return self.instance.num_jobs
+
+    @property
+    def max_operations(self) -> int:
+        """Operations of its longest job."""
+        return self.instance.max_operations
+
+    @property
+    def max_machines(self) -> int:
+        """Machines of the instance."""
+        return self.instance.num_machines
+
+    def generate(self, seed: int) -> Instance:
+        """Return the instance, whatever the seed."""
+        return self.instance
 
 
 def toy() -> Instance:
@@ -334,16 +397,18 @@ def scenarios() -> list[str]:
     return [*_TOYS, *groups(), *names(), *random, *patterns]
 
 
-def lookup(scenario: str) -> tuple[Instance, ...] | JobShopGenerator:
-    """Return the instances that a scenario name stands for, or the generator that makes them.
+def generator(scenario: str) -> Generator:
+    """Return the source of instances that a scenario name stands for.
 
     Raises:
         ScenarioError: There is no such scenario; the message has the closest names.
     """
+    if not isinstance(scenario, str):
+        raise ScenarioError(f"scenario: found {scenario!r}, expected a name")
     if scenario in _TOYS:
-        return (_TOYS[scenario](),)
+        return FixedGenerator(_TOYS[scenario]())
     if scenario in names() or scenario in groups():
-        return tuple(literature(name) for name in group(scenario))
+        return LiteratureGenerator(group(scenario))
     match = re.fullmatch(r"([a-z_]+)_(\d+)(?:-(\d+))?x(\d+)(?:-(\d+))?", scenario, re.ASCII)
     if match is None or match[1] not in ("random", *_PATTERNS):
         raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
@@ -355,22 +420,16 @@ def make_instance(scenario: str, seed: int) -> Instance:
 
     Args:
         scenario: A name of `scenarios`, or a random family with any size or range of sizes.
-        seed: In 0..2^64-1. A group takes its members in turn: seed s gives number s modulo
-            their count.
+        seed: In 0..2^64-1. Ignored by a single instance; a group takes its members in turn.
 
     Raises:
         ScenarioError: There is no such scenario.
         ParameterError: The seed is not such an integer.
     """
-    if not isinstance(scenario, str):
-        raise ScenarioError(f"scenario: found {type(scenario).__name__}, expected a name")
-    found = lookup(scenario)
-    if isinstance(found, tuple):
-        return found[int(_seed(seed)) % len(found)]
-    return found.generate(seed)
+    return generator(scenario).generate(int(_seed(seed)))
 
 
-def _random_generator(scenario: str, match: re.Match[str]) -> JobShopGenerator:
+def _random_generator(scenario: str, match: re.Match[str]) -> Generator:
     if any(len(digits or "") > 9 for digits in match.groups()[1:]):
         raise ScenarioError(f"scenario: found {scenario[:60]!r}, expected sizes below 10^9")
     jobs = (int(match[2]), int(match[3] or match[2]))
