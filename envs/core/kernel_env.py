@@ -1,0 +1,156 @@
+"""The single environment: a simulation of one lane behind Gymnasium's `Env`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from dispatchgym.envs.core.errors import InvalidActionError, ParameterError
+from dispatchgym.envs.core.simulation import Simulation, Snapshot, check_choice
+
+__all__ = ["INVALID_ACTION_CHOICES", "KernelEnv", "episode_seed"]
+
+INVALID_ACTION_CHOICES = ("penalise", "raise")
+_ALL = np.ones(1, np.bool_)
+
+
+def episode_seed(seed: int) -> int:
+    """Return the seed of the kernel for a seed given by a user: its lowest 63 bits."""
+    return int(seed) & (2**63 - 1)
+
+
+class KernelEnv(gym.Env[dict[str, Any], np.int64]):
+    """One lane of a simulation as a Gymnasium environment.
+
+    Subclasses set `simulation_class` and carry the manual page of their problem.
+
+    Args:
+        render_mode: None, ``"ansi"`` or ``"rgb_array"``.
+        invalid_action: ``"penalise"``: an illegal action changes nothing and costs reward;
+            ``"raise"``: it raises `InvalidActionError`.
+        **kwargs: arguments of the simulation.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
+    simulation_class: type[Simulation]
+
+    def __init__(
+        self, *, render_mode: str | None = None, invalid_action: str = "penalise", **kwargs: Any
+    ) -> None:
+        check_choice("invalid_action", invalid_action, INVALID_ACTION_CHOICES)
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, tuple(self.metadata["render_modes"]))
+        self.render_mode = render_mode
+        self.invalid_action = invalid_action
+        self.simulation = self.simulation_class(num_lanes=1, **kwargs)
+        self.observation_space = self.simulation.observation_space
+        self.action_space = self.simulation.action_space
+        self._started = False
+        self._ended = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: plays the instance and the disturbances of this seed; None goes on with the
+                sequence of episodes of the last seed.
+            options: not used by the environments of this suite.
+        """
+        super().reset(seed=seed)
+        if seed is not None:
+            start = episode_seed(seed)
+        elif self._started:
+            start = -1
+        else:
+            start = int(self.np_random.integers(2**62, 2**63 - 1))
+        self._started = True
+        self._ended = False
+        self.simulation.restart(_ALL, np.array([start], np.int64))
+        return self._observation(), self._info()
+
+    def step(
+        self, action: np.int64 | int
+    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Apply an action; see the class for rewards and the end of an episode.
+
+        Raises:
+            InvalidActionError: the action is illegal and ``invalid_action="raise"``.
+            ParameterError: the episode has ended or none has begun.
+        """
+        if self._ended or not self._started:
+            raise ParameterError("step: no episode is running, call reset() first")
+        simulation = self.simulation
+        if self.invalid_action == "raise":
+            require_legal(simulation, np.array([action]))
+        simulation.step(np.array([action], np.int64), _ALL, False)
+        terminated, truncated = bool(simulation.terminated[0]), bool(simulation.truncated[0])
+        info = self._info()
+        if simulation.invalid[0]:
+            info["invalid_action"] = True
+        if terminated or truncated:
+            self._ended = True
+            info |= simulation.final_info(0)
+        return self._observation(), float(simulation.reward[0]), terminated, truncated, info
+
+    def render(self) -> Any:
+        """Return a picture of the episode so far, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return self.simulation.render(0, self.render_mode)
+
+    @property
+    def instance(self) -> Any:
+        """The instance of the current episode."""
+        return self.simulation.instance(0)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the dispatching rules."""
+        return self.simulation.rules
+
+    def rule_action(self, name: str) -> int:
+        """Return the action of a rule for the current decision; -1 when the episode has ended."""
+        return int(self.simulation.rule_actions(name)[0])
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are legal, bool (number of actions,)."""
+        return self.simulation.observations["action_mask"][0].astype(np.bool_)
+
+    def get_state(self) -> Snapshot:
+        """Return a copy of the episode, to come back to with `set_state`."""
+        return self.simulation.get_state()
+
+    def set_state(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Go back to a snapshot of this environment; return the observation there."""
+        self.simulation.set_state(snapshot)
+        self._started = True
+        self._ended = not self.action_masks().any()
+        return self._observation()
+
+    def _observation(self) -> dict[str, Any]:
+        return {key: buffer[0].copy() for key, buffer in self.simulation.observations.items()}
+
+    def _info(self) -> dict[str, Any]:
+        return {"action_mask": self.simulation.observations["action_mask"][0].copy()}
+
+
+def require_legal(simulation: Simulation, actions: npt.NDArray[Any]) -> None:
+    """Raise InvalidActionError for the first lane whose action is illegal."""
+    masks = simulation.observations["action_mask"]
+    for lane, action in enumerate(actions):
+        if 0 <= action < masks.shape[1] and masks[lane, action]:
+            continue
+        legal = np.flatnonzero(masks[lane]).tolist()
+        where = f"lane {lane}: " if simulation.num_lanes > 1 else ""
+        raise InvalidActionError(
+            f"{where}action {action} ({simulation.describe_action(int(action))}) is illegal now, "
+            f"expected one of {legal}"
+        )

@@ -1,0 +1,284 @@
+"""The native vector environment: all lanes step in one compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.kernel_env import (
+    INVALID_ACTION_CHOICES,
+    episode_seed,
+    require_legal,
+)
+from dispatchgym.envs.core.simulation import Simulation, Snapshot, check_choice
+
+__all__ = ["KernelVectorEnv"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[Any]]):
+    """Many lanes of a simulation as a Gymnasium vector environment.
+
+    Row i behaves exactly as the single environment seeded with seed + i, in all three autoreset
+    modes.
+
+    Args:
+        num_envs: number of lanes.
+        max_episode_steps: episodes are truncated after so many steps; None: never.
+        render_mode: None, ``"ansi"`` or ``"rgb_array"``.
+        autoreset_mode: ``"NextStep"``: the step after the end ignores the action and returns
+            the first observation of the next episode; ``"SameStep"``: the step that ends an
+            episode returns it, with ``info["final_obs"]`` and ``info["final_info"]``;
+            ``"Disabled"``: the caller resets rows by ``reset(options={"reset_mask": rows})``.
+        copy: True returns copies. False returns the buffers themselves, which the next step
+            overwrites: faster, for callers that read an observation before they step again.
+        invalid_action: as in `KernelEnv`.
+        **kwargs: arguments of the simulation.
+    """
+
+    simulation_class: type[Simulation]
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
+    render_modes: ClassVar[tuple[str, ...]] = ("ansi", "rgb_array")
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        copy: bool = True,
+        invalid_action: str = "penalise",
+        **kwargs: Any,
+    ) -> None:
+        check_choice("invalid_action", invalid_action, INVALID_ACTION_CHOICES)
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, self.render_modes)
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ParameterError(f"num_envs: found {num_envs!r}, expected a whole number >= 1")
+        modes = tuple(mode.value for mode in AutoresetMode)
+        if not isinstance(autoreset_mode, AutoresetMode):
+            check_choice("autoreset_mode", autoreset_mode, modes)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.invalid_action = invalid_action
+        self.copy = copy
+        self.simulation = self.simulation_class(
+            num_lanes=num_envs, step_limit=max_episode_steps or 0, **kwargs
+        )
+        self.single_observation_space = self.simulation.observation_space
+        self.single_action_space = self.simulation.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._every = np.ones(num_envs, np.bool_)
+        self._next = np.full(num_envs, -1, np.int64)
+        self._ended = np.zeros(num_envs, np.bool_)
+        self._started = np.zeros(num_envs, np.bool_)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin episodes in all rows, or in those of ``options["reset_mask"]`` (bool, (B,)).
+
+        Args:
+            seed: row i is seeded with seed + i; a list gives each row its own seed, or None to
+                go on with the row's sequence of episodes.
+            options: ``{"reset_mask": array}`` or None.
+
+        Raises:
+            ParameterError: mask or list of seeds of a wrong shape or type, or a mask without
+                a row.
+        """
+        chosen = self._chosen_rows(options)
+        self.simulation.restart(chosen, self._seeds(seed))
+        self._started |= chosen
+        self._ended &= ~chosen
+        return self._observations(), self._infos()
+
+    def step(
+        self, actions: npt.ArrayLike
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
+        """Apply one action in each row, (B,) integers.
+
+        Raises:
+            InvalidActionError: an action is illegal and ``invalid_action="raise"``.
+            ParameterError: actions of a wrong shape, or rows without a running episode.
+        """
+        batch = self._check_actions(actions)
+        simulation = self.simulation
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any():
+            resting = self._ended
+            simulation.step(batch, ~resting, False)
+            for buffer in (simulation.terminated, simulation.truncated, simulation.invalid):
+                buffer[resting] = False
+            simulation.reward[resting] = 0.0
+            simulation.restart(resting, self._next)
+        else:
+            same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+            simulation.step(batch, self._every, same_step)
+        ended = simulation.terminated | simulation.truncated
+        infos = self._infos()
+        if simulation.invalid.any():
+            _merge(infos, {"invalid_action": simulation.invalid.copy()}, simulation.invalid.copy())
+        if ended.any():
+            self._report_ended(infos, ended)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = ended
+        return (
+            self._observations(),
+            simulation.reward.copy(),
+            simulation.terminated.copy(),
+            simulation.truncated.copy(),
+            infos,
+        )
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return a picture of each row, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.simulation.render(i, self.render_mode) for i in range(self.num_envs))
+
+    @property
+    def instances(self) -> list[Any]:
+        """The instances of the current episodes, one a row."""
+        return [self.simulation.instance(lane) for lane in range(self.num_envs)]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the dispatching rules."""
+        return self.simulation.rules
+
+    def rule_action(self, name: str) -> npt.NDArray[np.int64]:
+        """Return the action of a rule for each row, (B,); -1 where an episode has ended."""
+        return self.simulation.rule_actions(name)
+
+    def action_masks(self) -> BoolArray:
+        """Return which actions are legal, bool (B, number of actions)."""
+        return self.simulation.observations["action_mask"].astype(np.bool_)
+
+    def copy_lane(self, source: int, target: int) -> None:
+        """Make row `target` a copy of row `source`, future randomness included."""
+        self.simulation.copy_lane(source, target)
+        self._ended[target] = self._ended[source]
+        self._started[target] = self._started[source]
+
+    def get_state(self) -> Snapshot:
+        """Return a copy of all rows, to come back to with `set_state`."""
+        saved = self.simulation.get_state()
+        return Snapshot((*saved.arrays, self._ended.copy(), self._started.copy()))
+
+    def set_state(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Go back to a snapshot of this vector environment; return the observations there."""
+        *arrays, ended, started = snapshot.arrays
+        self.simulation.set_state(Snapshot(tuple(arrays)))
+        self._ended, self._started = ended.copy(), started.copy()
+        return self._observations()
+
+    def _chosen_rows(self, options: Mapping[str, Any] | None) -> BoolArray:
+        if not options or "reset_mask" not in options:
+            return self._every
+        mask = np.asarray(options["reset_mask"])
+        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
+            raise ParameterError(
+                f"options['reset_mask']: found {mask.dtype} of shape {mask.shape}, "
+                f"expected bool of shape ({self.num_envs},) with at least one True"
+            )
+        return mask
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> npt.NDArray[np.int64]:
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            given: Sequence[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        elif seed is None:
+            given = [None] * self.num_envs
+        else:
+            given = list(seed)
+        if len(given) != self.num_envs:
+            raise ParameterError(f"seed: found {len(given)} seeds, expected {self.num_envs}")
+        seeds = np.full(self.num_envs, -1, np.int64)
+        for lane, value in enumerate(given):
+            if value is not None:
+                seeds[lane] = episode_seed(value)
+            elif not self._started[lane]:
+                seeds[lane] = self.np_random.integers(2**62, 2**63 - 1)
+        return seeds
+
+    def _check_actions(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        batch = np.asarray(actions)
+        if batch.shape != (self.num_envs,) or not np.issubdtype(batch.dtype, np.integer):
+            raise ParameterError(
+                f"actions: found {batch.dtype} of shape {batch.shape}, "
+                f"expected integers of shape ({self.num_envs},)"
+            )
+        if not self._started.all():
+            raise ParameterError("step: no episode is running, call reset() first")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+            raise ParameterError(
+                f"step: the episodes of rows {np.flatnonzero(self._ended).tolist()} have ended, "
+                'reset them with reset(options={"reset_mask": rows})'
+            )
+        if self.invalid_action == "raise":
+            running = np.flatnonzero(~self._ended)
+            masks = self.simulation.observations["action_mask"]
+            inside = (batch >= 0) & (batch < masks.shape[1])
+            legal = inside & (masks[np.arange(self.num_envs), np.where(inside, batch, 0)] == 1)
+            if not legal[running].all():
+                require_legal(self.simulation, batch)
+        return batch.astype(np.int64, copy=False)
+
+    def _report_ended(self, infos: dict[str, Any], ended: BoolArray) -> None:
+        final = self.simulation.final_infos(ended)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            _merge(infos, final, ended)
+            return
+        last = np.full(self.num_envs, None, dtype=object)
+        for lane in np.flatnonzero(ended):
+            last[lane] = {
+                key: buffer[lane].copy()
+                for key, buffer in self.simulation.final_observations.items()
+            }
+        masks = self.simulation.final_observations["action_mask"]
+        final_info: dict[str, Any] = {}
+        _merge(final_info, {"action_mask": masks.copy(), **final}, ended)
+        if self.simulation.invalid.any():
+            invalid = self.simulation.invalid & ended
+            _merge(final_info, {"invalid_action": invalid}, invalid)
+        infos["final_obs"] = last
+        infos["final_info"] = final_info
+        infos["_final_obs"] = infos["_final_info"] = ended
+
+    def _observations(self) -> dict[str, Any]:
+        buffers = self.simulation.observations
+        if not self.copy:
+            return dict(buffers)
+        return {key: buffer.copy() for key, buffer in buffers.items()}
+
+    def _infos(self) -> dict[str, Any]:
+        mask = self.simulation.observations["action_mask"]
+        return {
+            "action_mask": mask.copy() if self.copy else mask,
+            "_action_mask": self._every.copy() if self.copy else self._every,
+        }
+
+
+def _merge(infos: dict[str, Any], values: Mapping[str, Any], rows: BoolArray) -> None:
+    """Add values to infos by Gymnasium's convention: key k has the rows it holds in ``_k``."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            nested: dict[str, Any] = {}
+            _merge(nested, value, rows)
+            value = nested
+        infos[key] = value
+        infos[f"_{key}"] = rows

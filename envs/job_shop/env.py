@@ -1,0 +1,578 @@
+"""The Gymnasium classes of the job shop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.kernel_env import KernelEnv
+from dispatchgym.envs.core.scenario import resolve
+from dispatchgym.envs.core.simulation import Simulation, check_choice
+from dispatchgym.envs.core.vector_env import KernelVectorEnv
+from dispatchgym.envs.job_shop import kernel
+from dispatchgym.envs.job_shop.generators import (
+    FixedGenerator,
+    Generator,
+    LiteratureGenerator,
+    UniformGenerator,
+    generator,
+)
+from dispatchgym.envs.job_shop.instance import Instance
+from dispatchgym.envs.job_shop.interrupts import INTERRUPT_KINDS, INTERRUPT_POLICIES, Interrupts
+from dispatchgym.envs.job_shop.literature import literature
+from dispatchgym.envs.job_shop.parsers import load
+from dispatchgym.envs.job_shop.rules import RULES
+
+__all__ = ["JobShopEnv", "JobShopSimulation", "JobShopVectorEnv"]
+
+MODES = ("classic", "blocking", "interrupting")
+SCHEMES = ("event", "sequence")
+OBSERVATIONS = ("graph", "jobs")
+REWARDS = ("lb_delta", "time", "waiting", "area", "terminal")
+WAITS = ("never", "if_event")
+AVOIDANCE = ("none", "one_step")
+
+OPERATION_COLUMNS = 14
+JOB_COLUMNS = 5
+MACHINE_COLUMNS = 8
+CANDIDATE_COLUMNS = 16
+
+_NUMBER_LIMIT = float(np.finfo(np.float32).max)
+_GRAPH_KEYS = (
+    "operations",
+    "operation_mask",
+    "operation_machine",
+    "operation_next",
+    "jobs",
+    "job_mask",
+    "job_operation",
+    "wait_for",
+    "machines",
+    "machine_mask",
+    "action_mask",
+)
+_JOBS_KEYS = ("candidates", "job_mask", "action_mask")
+
+
+class JobShopSimulation(Simulation):
+    """A batch of job shops; the arguments are described in `JobShopEnv`."""
+
+    def __init__(
+        self,
+        *,
+        num_lanes: int,
+        scenario: str | Path | Instance | Generator = "ft06",
+        mode: str = "classic",
+        scheme: str = "event",
+        interrupts: Interrupts | dict[str, Any] | None = None,
+        observation: str = "graph",
+        reward: str = "lb_delta",
+        reward_scale: float | None = None,
+        allow_wait: str = "never",
+        wip_cap: int = 0,
+        swap: bool = True,
+        deadlock_avoidance: str = "none",
+        auto_trivial: bool = True,
+        step_limit: int = 0,
+    ) -> None:
+        check_choice("mode", mode, MODES)
+        check_choice("scheme", scheme, SCHEMES)
+        check_choice("observation", observation, OBSERVATIONS)
+        check_choice("reward", reward, REWARDS)
+        check_choice("allow_wait", allow_wait, WAITS)
+        check_choice("deadlock_avoidance", deadlock_avoidance, AVOIDANCE)
+        if isinstance(wip_cap, bool) or not isinstance(wip_cap, int) or wip_cap < 0:
+            raise ParameterError(f"wip_cap: found {wip_cap!r}, expected a whole number >= 0")
+        if reward_scale is not None and not (0 < reward_scale < _NUMBER_LIMIT):
+            raise ParameterError(
+                f"reward_scale: found {reward_scale!r}, expected a positive number or None"
+            )
+        if interrupts is None and mode == "interrupting":
+            interrupts = Interrupts()
+        self.interrupts = Interrupts.make(interrupts)
+        self.mode = "blocking" if mode == "interrupting" else mode
+        disturbed = self.interrupts.kind != "none"
+        if scheme == "sequence" and (self.mode != "classic" or disturbed):
+            raise ParameterError(
+                "scheme: 'sequence' exists for mode 'classic' without interrupts only"
+            )
+        self.num_lanes = num_lanes
+        self.rules = RULES
+        self.swap = swap
+        self._make_source(scenario)
+        self._fill_source(self.interrupts, wip_cap, reward_scale)
+        self._make_state()
+        self.state.setting[:] = self._settings(
+            scheme, observation, reward, allow_wait, deadlock_avoidance, auto_trivial, step_limit
+        )
+        self._make_spaces(observation)
+        self._scratch: kernel.State | None = None
+
+    # --- what the kernel works on ---
+
+    def _make_source(self, scenario: Any) -> None:
+        found = resolve(scenario, Instance, generator, load)
+        self._generator = FixedGenerator(found) if isinstance(found, Instance) else found
+        if not isinstance(self._generator, Generator):
+            raise ParameterError(
+                "scenario: the generator needs max_jobs, max_operations and max_machines"
+            )
+        self.max_jobs = self._generator.max_jobs
+        self.max_operations = self._generator.max_operations
+        self.max_machines = self._generator.max_machines
+        self._bank = _instances_of(self._generator)
+        rows = len(self._bank) or self.num_lanes
+        self._kind = kernel.BANK if self._bank else kernel.PREPARED
+        if isinstance(self._generator, UniformGenerator):
+            self._kind = kernel.GENERATED
+        shape = (rows, self.max_jobs, self.max_operations)
+        self._rows = (
+            np.full(shape, -1, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape[:2], np.int64),
+            np.zeros(shape[:2], np.int64),
+            np.zeros(rows, np.int64),
+        )
+        for row, instance in enumerate(self._bank):
+            self._lay(instance, row)
+        self._current: list[Instance | None] = [None] * self.num_lanes
+        self._prepared: list[Instance | None] = [None] * self.num_lanes
+
+    def _lay(self, instance: Instance, row: int) -> None:
+        machine, duration, operations, release, machines = self._rows
+        jobs, width = instance.machine.shape
+        if (
+            jobs > self.max_jobs
+            or width > self.max_operations
+            or (instance.num_machines > self.max_machines)
+        ):
+            raise ParameterError(
+                f"generator: made {jobs} jobs, {width} operations and {instance.num_machines} "
+                f"machines, its limits are {self.max_jobs}, {self.max_operations} and "
+                f"{self.max_machines}"
+            )
+        machine[row], duration[row], operations[row], release[row] = -1, 0, 0, 0
+        machine[row, :jobs, :width] = instance.machine
+        duration[row, :jobs, :width] = instance.duration
+        operations[row, :jobs] = instance.operations
+        release[row, :jobs] = instance.release
+        machines[row] = instance.num_machines
+
+    def _fill_source(
+        self, interrupts: Interrupts, wip_cap: int, reward_scale: float | None
+    ) -> None:
+        limits = np.zeros(6, np.int64)
+        if isinstance(self._generator, UniformGenerator):
+            limits[:2] = self._generator.jobs
+            limits[2:4] = self._generator.machines
+            limits[4:] = self._generator.duration
+        kind = INTERRUPT_KINDS.index(interrupts.kind)
+        self._source = kernel.Source(
+            np.array([self._kind]),
+            limits,
+            *self._rows,
+            np.array(interrupts.probabilities, np.float64),
+            np.array(interrupts.length, np.float64),
+            np.array([kind, wip_cap]),
+            np.array([reward_scale or 0.0]),
+        )
+
+    def _settings(
+        self,
+        scheme: str,
+        observation: str,
+        reward: str,
+        allow_wait: str,
+        deadlock_avoidance: str,
+        auto_trivial: bool,
+        step_limit: int,
+    ) -> npt.NDArray[np.int64]:
+        setting = np.zeros(kernel.NUM_SETTINGS, np.int64)
+        setting[kernel.BLOCKING] = self.mode == "blocking"
+        setting[kernel.SWAP] = self.swap
+        setting[kernel.SEQUENCE] = scheme == "sequence"
+        setting[kernel.POLICY] = INTERRUPT_POLICIES.index(self.interrupts.policy)
+        setting[kernel.UNLOAD] = self.interrupts.unload_when_down
+        setting[kernel.REVEAL] = self.interrupts.reveal_repair
+        setting[kernel.WAIT] = allow_wait == "if_event"
+        setting[kernel.AVOID] = deadlock_avoidance == "one_step" and not self.swap
+        setting[kernel.TRIVIAL] = auto_trivial
+        setting[kernel.REWARD] = REWARDS.index(reward)
+        setting[kernel.GRAPH] = observation == "graph"
+        setting[kernel.STEP_LIMIT] = step_limit
+        return setting
+
+    def _allocate(self, lanes: int, setting: npt.NDArray[np.int64]) -> kernel.State:
+        jobs, width, machines = self.max_jobs, self.max_operations, self.max_machines
+        return kernel.State(
+            setting,
+            np.zeros((lanes, kernel.NUM_SCALARS), np.int64),
+            np.zeros((lanes, kernel.NUM_REALS), np.float64),
+            np.zeros((lanes, jobs, kernel.NUM_JOB_COLUMNS), np.int64),
+            np.zeros((lanes, machines, kernel.NUM_MACHINE_COLUMNS), np.int64),
+            np.zeros((lanes, jobs, width + 1, kernel.NUM_OPERATION_COLUMNS), np.int64),
+            np.zeros((lanes, jobs + 1), np.int8),
+        )
+
+    def _make_state(self) -> None:
+        lanes = self.num_lanes
+        self.state = self._allocate(lanes, np.zeros(kernel.NUM_SETTINGS, np.int64))
+        self.reward = np.zeros(lanes, np.float64)
+        self.terminated = np.zeros(lanes, np.bool_)
+        self.truncated = np.zeros(lanes, np.bool_)
+        self.invalid = np.zeros(lanes, np.bool_)
+        self._outcome = kernel.Outcome(
+            self.reward,
+            self.terminated,
+            self.truncated,
+            self.invalid,
+            np.zeros_like(self.state.scalar),
+            np.zeros_like(self.state.operation),
+            np.zeros_like(self.state.real),
+        )
+
+    def _make_spaces(self, observation: str) -> None:
+        keys = _GRAPH_KEYS if observation == "graph" else _JOBS_KEYS
+        jobs, machines = self.max_jobs, self.max_machines
+        nodes = jobs * self.max_operations
+        boxes = {
+            "operations": _numbers((nodes, OPERATION_COLUMNS)),
+            "operation_mask": spaces.Box(0, 1, (nodes,), np.int8),
+            "operation_machine": spaces.Box(-1, max(machines - 1, 0), (nodes,), np.int32),
+            "operation_next": spaces.Box(-1, nodes - 1, (nodes,), np.int32),
+            "jobs": _numbers((jobs, JOB_COLUMNS)),
+            "job_mask": spaces.Box(0, 1, (jobs,), np.int8),
+            "job_operation": spaces.Box(-1, nodes - 1, (jobs,), np.int32),
+            "wait_for": spaces.Box(-1, jobs - 1, (jobs,), np.int32),
+            "machines": _numbers((machines, MACHINE_COLUMNS)),
+            "machine_mask": spaces.Box(0, 1, (machines,), np.int8),
+            "candidates": _numbers((jobs, CANDIDATE_COLUMNS)),
+            "action_mask": spaces.Box(0, 1, (jobs + 1,), np.int8),
+        }
+        self.observation_space = spaces.Dict({key: boxes[key] for key in keys})
+        self.action_space = spaces.Discrete(jobs + 1)
+        self._observation, self._final = (
+            kernel.Observation(
+                **{
+                    name: np.zeros((self.num_lanes if name in keys else 0, *box.shape), box.dtype)
+                    for name, box in boxes.items()
+                }
+            )
+            for _ in range(2)
+        )
+        self.observations = {key: getattr(self._observation, key) for key in keys}
+        self.final_observations = {key: getattr(self._final, key) for key in keys}
+
+    # --- episodes ---
+
+    def restart(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
+        """Begin new episodes in the chosen lanes; see `Simulation.restart`."""
+        if self._kind == kernel.PREPARED:
+            self._prepare(chosen, seeds)
+        arguments = (self.state, self._source, self._observation)
+        if self.num_lanes == 1:
+            kernel.restart_lane(*arguments, int(seeds[0]), 0)
+        else:
+            kernel.reset_batch(*arguments, seeds, chosen)
+        if self._kind == kernel.PREPARED:
+            self._take_prepared(chosen)
+
+    def step(
+        self, actions: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], autoreset: bool
+    ) -> None:
+        """Apply actions; see `Simulation.step`."""
+        arguments = (
+            self.state,
+            self._source,
+            self._observation,
+            self._final,
+            self._outcome,
+            actions,
+            autoreset,
+        )
+        if self.num_lanes == 1:
+            if chosen[0]:
+                kernel.step_lane(*arguments, 0)
+        else:
+            kernel.step_batch(*arguments, chosen)
+        if autoreset and self._kind == kernel.PREPARED:
+            self._take_prepared(self.terminated | self.truncated)
+
+    def _prepare(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
+        """Lay ready the instances of lanes that get a seed of their own."""
+        for lane in np.flatnonzero(chosen & (seeds >= 0)):
+            self._prepared[lane] = self._generator.generate(int(seeds[lane]))
+            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+
+    def _take_prepared(self, begun: npt.NDArray[np.bool_]) -> None:
+        """Note which instances are now being played and lay the following ones ready."""
+        for lane in np.flatnonzero(begun):
+            self._current[lane] = self._prepared[lane]
+            scalar = self.state.scalar[lane]
+            seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
+            self._prepared[lane] = self._generator.generate(int(seed))
+            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+
+    def instance(self, lane: int) -> Instance:
+        """Return the instance that is being played in a lane."""
+        scalar = self.state.scalar[lane]
+        if self._kind == kernel.PREPARED:
+            prepared = self._current[lane]
+            if prepared is None:
+                raise ParameterError("instance: no episode has begun, call reset() first")
+            return prepared
+        return self._generator.generate(int(scalar[kernel.SEED]))
+
+    def refresh(self) -> None:
+        """Write all observations anew from the state."""
+        kernel.observe_batch(self.state, self._observation)
+
+    def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the arrays that hold the state of the lanes."""
+        prepared = self._rows if self._kind == kernel.PREPARED else ()
+        return (*self.state[1:], *self._outcome, *prepared)
+
+    def copy_lane(self, source: int, target: int) -> None:
+        """Make lane `target` a copy of lane `source`, future randomness included."""
+        super().copy_lane(source, target)
+        self._current[target] = self._current[source]
+        self._prepared[target] = self._prepared[source]
+
+    # --- rules and searches inside the kernel ---
+
+    def rule_actions(self, rule: str) -> npt.NDArray[np.int64]:
+        """Return the action of a rule for each lane; -1 where the episode has ended."""
+        number = self.check_rule(rule)
+        actions = np.empty(self.num_lanes, np.int64)
+        if self.num_lanes == 1:
+            actions[0] = kernel.rule_action(self.state, 0, number)
+        else:
+            kernel.rule_action_batch(self.state, number, actions)
+        return actions
+
+    def run_rule(self, rule: str, temperature: float = 0.0) -> dict[str, Any]:
+        """Play every lane from where it is to the end under a rule, in one compiled call.
+
+        With a positive temperature, Gumbel noise of that size, in units of the range of the
+        candidates' values, randomises the rule; each lane draws its own. No observation or
+        reward is written: restart the lanes afterwards.
+
+        Returns:
+            The same as `final_infos`.
+        """
+        number = self.check_rule(rule)
+        samples = np.arange(self.num_lanes)
+        kernel.run_rule_batch(self.state, number, float(temperature), samples)
+        self._outcome.scalar[:] = self.state.scalar
+        self._outcome.real[:] = self.state.real
+        self._outcome.operation[:] = self.state.operation
+        return self.final_infos(np.ones(self.num_lanes, np.bool_))
+
+    def rollout_values(
+        self, bases: Sequence[tuple[str, int]] = (("blkrel", 0),)
+    ) -> npt.NDArray[np.float64]:
+        """Return the makespan that each action reaches when a rule plays on after it.
+
+        Bertsekas, Tsitsiklis and Wu, "Rollout algorithms for combinatorial optimization",
+        Journal of Heuristics 3 (1997). Shutdowns and repairs that lie in the future are
+        replaced by their expectation, so that the search does not see what it cannot know.
+
+        Args:
+            bases: base policies (rule, largest number of jobs in the shop or 0); the best
+                counts.
+
+        Returns:
+            float64 (B, n + 1); nan for illegal actions, inf where no base policy finishes.
+        """
+        if not bases:
+            raise ParameterError("bases: found none, expected at least one (rule, cap)")
+        rules = np.array([self.check_rule(rule) for rule, _ in bases])
+        caps = np.array([int(cap) for _, cap in bases])
+        values = np.empty((self.num_lanes, self.max_jobs + 1))
+        if self._scratch is None:
+            self._scratch = self._allocate(2 * self.num_lanes, self.state.setting)
+        if self.num_lanes == 1:
+            kernel.rollout_lane(self.state, self._scratch, rules, caps, values, 0)
+        else:
+            kernel.rollout_batch(self.state, self._scratch, rules, caps, values)
+        return values
+
+    # --- results ---
+
+    def final_info(self, lane: int) -> dict[str, Any]:
+        """Return the result of the episode that ended last in a lane, cut to its instance."""
+        infos = self.final_infos(np.arange(self.num_lanes) == lane)
+        jobs = int(self._outcome.scalar[lane, kernel.JOBS])
+        operations = self._outcome.operation[lane, :jobs, :-1, kernel.MACHINE] >= 0
+        width = int(operations.sum(axis=1).max())
+        info = {key: value[lane] for key, value in infos.items() if key != "schedule"}
+        info = {key: value.item() for key, value in info.items()}
+        info["schedule"] = {
+            key: value[lane, :jobs, :width].copy()
+            if key in ("start", "processing_end", "end")
+            else np.asarray(value[lane])
+            for key, value in infos["schedule"].items()
+        }
+        return info
+
+    def schedule(self, lane: int) -> dict[str, npt.NDArray[Any]]:
+        """Return the schedule of the episode that is being played, as far as it has come."""
+        saved = [array.copy() for array in self._outcome[4:]]
+        for array, live in zip(
+            self._outcome[4:],
+            (self.state.scalar, self.state.operation, self.state.real),
+            strict=True,
+        ):
+            array[lane] = live[lane]
+        schedule: dict[str, npt.NDArray[Any]] = self.final_info(lane)["schedule"]
+        for array, kept in zip(self._outcome[4:], saved, strict=True):
+            array[...] = kept
+        return schedule
+
+    def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the results of the lanes that ended as arrays; see `Simulation.final_infos`."""
+        rows = np.flatnonzero(ended)
+        scalar = self._outcome.scalar
+        makespan = np.where(ended, scalar[:, kernel.MAKESPAN], 0)
+        status = scalar[:, kernel.STATUS]
+        objective = np.zeros(self.num_lanes)
+        objective[rows] = np.where(
+            status[rows] == kernel.FINISHED, makespan[rows].astype(float), np.nan
+        )
+        return {
+            "objective": objective,
+            "swaps": np.where(ended, scalar[:, kernel.SWAPS], 0),
+            "longest_cycle": np.where(ended, scalar[:, kernel.LONGEST_CYCLE], 0),
+            "deadlock": ended & (status == kernel.DEADLOCK),
+            "schedule": self._schedules(rows, makespan),
+        }
+
+    def _schedules(
+        self, rows: npt.NDArray[np.intp], makespan: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[Any]]:
+        lanes, interrupts = self.num_lanes, self.interrupts
+        log = self._outcome.operation
+        shape = (lanes, self.max_jobs, self.max_operations)
+        times = {}
+        for key, column in (
+            ("start", kernel.START),
+            ("processing_end", kernel.PROCESSING_END),
+            ("end", kernel.END),
+        ):
+            times[key] = np.zeros(shape, np.int64)
+            times[key][rows] = log[rows, :, :-1, column]
+        found = np.full(lanes, None, dtype=object)
+        for lane in rows:
+            found[lane] = self._interruptions(int(lane))
+        return {
+            **times,
+            "makespan": makespan,
+            "interruptions": found,
+            "mode": np.full(lanes, self.mode),
+            "swap": np.full(lanes, self.swap),
+            "interrupt_kind": np.full(lanes, interrupts.kind),
+            "interrupt_probability": self._outcome.real[:, kernel.PROBABILITY].copy(),
+            "interrupt_policy": np.full(lanes, interrupts.policy),
+            "interrupt_length": np.tile(np.array(interrupts.length, float), (lanes, 1)),
+            "unload_when_down": np.full(lanes, interrupts.unload_when_down),
+            "interrupt_seed": self._outcome.scalar[:, kernel.SEED].astype(np.uint64),
+        }
+
+    def _interruptions(self, lane: int) -> npt.NDArray[np.int64]:
+        """Return the shutdowns before the end: machine, begin, end, job, operation (L, 5)."""
+        if self.interrupts.kind == "none":
+            return np.zeros((0, 5), np.int64)
+        scalar, log = self._outcome.scalar[lane], self._outcome.operation[lane]
+        makespan = scalar[kernel.MAKESPAN]
+        if self.interrupts.kind == "per_operation":
+            begin = log[:, :, kernel.DOWN_BEGIN]
+            job, operation = np.nonzero((begin >= 0) & (begin < makespan))
+            hit = log[job, operation]
+            columns = (
+                hit[:, kernel.MACHINE],
+                hit[:, kernel.DOWN_BEGIN],
+                hit[:, kernel.DOWN_END],
+                job,
+                operation,
+            )
+            return np.stack(columns, axis=1).astype(np.int64)
+        return self._calendar(lane, int(makespan))
+
+    def _calendar(self, lane: int, makespan: int) -> npt.NDArray[np.int64]:
+        scalar = self._outcome.scalar[lane]
+        seed = np.uint64(scalar[kernel.SEED])
+        probability = self._outcome.real[lane, kernel.PROBABILITY]
+        low, high = scalar[kernel.DOWN_LOW], scalar[kernel.DOWN_HIGH]
+        found = []
+        for m in range(scalar[kernel.MACHINES]):
+            clock, interval = 0, 0
+            while True:
+                up_time = kernel.calendar_up_time(seed, m, interval, probability)
+                clock += int(min(up_time, kernel.NEVER))
+                if clock >= makespan:
+                    break
+                length = kernel.down_length(seed, kernel.CALENDAR_LENGTH, m, interval, low, high)
+                found.append((m, clock, clock + int(length), -1, -1))
+                clock += int(length)
+                interval += 1
+        return np.array(found, np.int64).reshape(-1, 5)
+
+    def describe_action(self, action: int) -> str:
+        """Return words for an action."""
+        if action == self.max_jobs:
+            return "wait"
+        return f"start the next operation of job {action}" if action < self.max_jobs else "none"
+
+    def render(self, lane: int, mode: str) -> Any:
+        """Return the schedule so far as text or as a Gantt chart."""
+        from dispatchgym.envs.job_shop import render
+
+        time = int(self.state.scalar[lane, kernel.TIME])
+        draw = render.ansi if mode == "ansi" else render.frame
+        return draw(self.instance(lane), self.schedule(lane), time=time)
+
+
+def _instances_of(generator: Generator) -> tuple[Instance, ...]:
+    """Return all instances of a generator that has a few; none of one that makes them anew."""
+    if isinstance(generator, FixedGenerator):
+        return (generator.instance,)
+    if isinstance(generator, LiteratureGenerator):
+        return tuple(literature(name) for name in generator.members)
+    return ()
+
+
+def _numbers(shape: tuple[int, ...]) -> spaces.Box:
+    return spaces.Box(-_NUMBER_LIMIT, _NUMBER_LIMIT, shape, np.float32)
+
+
+class JobShopEnv(KernelEnv):
+    """A job shop in which the agent decides which job starts next.
+
+    ## Description
+    """
+
+    simulation_class = JobShopSimulation
+    simulation: JobShopSimulation
+
+
+class JobShopVectorEnv(KernelVectorEnv):
+    """Many job shops that step together; see `JobShopEnv` for everything about one of them."""
+
+    simulation_class = JobShopSimulation
+    simulation: JobShopSimulation
+
+    def run_rule(self, rule: str, temperature: float = 0.0) -> dict[str, Any]:
+        """Play every row to its end under a rule; see `JobShopSimulation.run_rule`."""
+        return self.simulation.run_rule(rule, temperature)
+
+    def rollout_values(
+        self, bases: Sequence[tuple[str, int]] = (("blkrel", 0),)
+    ) -> npt.NDArray[np.float64]:
+        """Return what each action leads to; see `JobShopSimulation.rollout_values`."""
+        return self.simulation.rollout_values(bases)

@@ -1,0 +1,1399 @@
+"""The transition kernel of the job shop: arrays in, arrays out, compiled by Numba.
+
+The state of a batch of shops is a tuple of arrays whose first axis is the lane. Each function
+works on one lane; the entry points at the end loop over lanes, in parallel where it pays. Time,
+durations and counters are integers. Nothing is allocated and no Python object is touched
+inside a step.
+
+What happens at one instant, in this order: completions, repairs, shutdowns, rotation of closed
+wait cycles (a swap), decisions; operations of zero length and shutdowns at the instant of a
+start send the instant back to its beginning. Then the clock jumps to the next event.
+
+Sources: blocking with swap after Mascis and Pacciarelli, "Job-shop scheduling with blocking and
+no-wait constraints", EJOR 143 (2002); shutdowns after Wong et al., arXiv 2302.02506.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from dispatchgym.envs.core.rng import derive, uniform
+from dispatchgym.envs.job_shop.generators import uniform_jobs
+
+NEVER = np.int64(2**62)
+"""A time that does not come."""
+
+# Columns of State.setting, shared by all lanes.
+BLOCKING, SWAP, SEQUENCE, POLICY, UNLOAD, REVEAL, WAIT, AVOID, TRIVIAL, REWARD, GRAPH = range(11)
+STEP_LIMIT = 11
+NUM_SETTINGS = 12
+NO_INTERRUPTS, PER_OPERATION, CALENDAR = range(3)
+RESUME, RESTART, FINISH_FIRST = range(3)
+LB_DELTA, TIME_PASSED, WAITING, AREA, TERMINAL = range(5)
+
+# Columns of State.scalar, integers of one lane.
+TIME, DONE_JOBS, IN_SHOP, WAITS, DECISIONS, STATUS, SWAPS, LONGEST_CYCLE = range(8)
+JOBS, MACHINES, OPERATIONS, TOTAL_WORK, LOWER_BOUND, MAKESPAN, KIND, WIP_CAP = range(8, 16)
+DOWN_LOW, DOWN_HIGH, BASE_SEED, EPISODE, SEED, LONGEST_DURATION, WAITED, IDLED = range(16, 24)
+POTENTIAL, ELAPSED = 24, 25
+NUM_SCALARS = 26
+RUNNING, FINISHED, DEADLOCK, TRUNCATED = range(4)
+
+# Columns of State.real, floats of one lane.
+MEAN_DURATION, PROBABILITY, REWARD_SCALE, MEAN_JOB = range(4)
+NUM_REALS = 4
+
+# Columns of State.job.
+COUNT, RELEASE, NEXT, HELD, PHASE, FINISH, ARRIVE, MARK, SHOWN = range(9)
+NUM_JOB_COLUMNS = 9
+OUTSIDE, QUEUED, PROCESSING, PAUSED, BLOCKED, DONE = range(6)
+
+# Columns of State.machine.
+OCCUPANT, DOWN, DOWN_SINCE, DOWN_UNTIL, SHUT_AT, SHUT_LENGTH, REMAINING, DEFERRED = range(8)
+INTERVAL, LOAD_LEFT, LOAD, FREE_AT, QUEUE, QUEUE_WORK, BUSY_FOR, HOLDS_FINISHED = range(8, 16)
+NUM_MACHINE_COLUMNS = 16
+
+# Columns of State.operation: the instance, then the log of the schedule.
+MACHINE, DURATION, WORK, START, PROCESSING_END, END, DOWN_BEGIN, DOWN_END = range(8)
+NUM_OPERATION_COLUMNS = 8
+
+# Streams of the keyed random numbers (16 and above belong to the generators).
+STRIKES, STRIKE_OFFSET, DOWN_LENGTH, UP_TIME, CALENDAR_LENGTH, RANDOM_RULE, NOISE, CHOICE = range(8)
+
+(SPT, LPT, MWKR, LWKR, MOPNR, LOPNR, FIFO, LIFO, FDD_MWKR, SPT_TWK) = range(10)
+(LPT_TWK, SPT_RWK, STPT, LTPT, LRM, LSO, SSO, WINQ, BLKREL, RANDOM) = range(10, 20)
+
+WAITS_PER_OPERATION = 4
+"""An episode is truncated after this many waits per operation."""
+HORIZON_FACTOR = 1000
+"""An episode is truncated when the clock passes this many times the total work."""
+INVALID_ACTION_REWARD = -1.0
+
+
+class State(NamedTuple):
+    """A batch of B shops with at most n jobs, K operations a job and m machines.
+
+    Attributes:
+        setting: int64 (NUM_SETTINGS,), the same for all lanes.
+        scalar: int64 (B, NUM_SCALARS).
+        real: float64 (B, NUM_REALS).
+        job: int64 (B, n, NUM_JOB_COLUMNS).
+        machine: int64 (B, m, NUM_MACHINE_COLUMNS).
+        operation: int64 (B, n, K + 1, NUM_OPERATION_COLUMNS); the row after a job's last
+            operation has no work left.
+        legal: int8 (B, n + 1), the action mask; the last entry is the wait.
+    """
+
+    setting: np.ndarray
+    scalar: np.ndarray
+    real: np.ndarray
+    job: np.ndarray
+    machine: np.ndarray
+    operation: np.ndarray
+    legal: np.ndarray
+
+
+class Source(NamedTuple):
+    """Where the instance of the next episode comes from.
+
+    Attributes:
+        kind: int64 (1,): GENERATED, BANK or PREPARED.
+        limits: int64 (6,): jobs, machines and durations, lowest and highest (GENERATED).
+        machine, duration: int64 (I, n, K). operations, release: int64 (I, n).
+        machines: int64 (I,).
+        probability: float64 (P,), one of which is drawn for each episode.
+        length: float64 (2,), shutdowns in mean durations.
+        interrupts: int64 (2,): kind of interruptions, limit on jobs in the shop (0: none).
+        scale: float64 (1,), the reward scale; 0 for the trivial lower bound of the instance.
+    """
+
+    kind: np.ndarray
+    limits: np.ndarray
+    machine: np.ndarray
+    duration: np.ndarray
+    operations: np.ndarray
+    release: np.ndarray
+    machines: np.ndarray
+    probability: np.ndarray
+    length: np.ndarray
+    interrupts: np.ndarray
+    scale: np.ndarray
+
+
+GENERATED, BANK, PREPARED = range(3)
+
+
+class Observation(NamedTuple):
+    """Observation buffers, lane first; those of the other observation have no rows.
+
+    The columns are described in the manual page of `JobShopEnv`.
+    """
+
+    operations: np.ndarray
+    operation_mask: np.ndarray
+    operation_machine: np.ndarray
+    operation_next: np.ndarray
+    jobs: np.ndarray
+    job_mask: np.ndarray
+    job_operation: np.ndarray
+    wait_for: np.ndarray
+    machines: np.ndarray
+    machine_mask: np.ndarray
+    candidates: np.ndarray
+    action_mask: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """What a step gives back, one entry a lane; the log of episodes that ended in it.
+
+    Attributes:
+        reward: float64 (B,). terminated, truncated, invalid: bool (B,).
+        scalar: int64 (B, NUM_SCALARS). operation: as in State. real: float64 (B, NUM_REALS).
+            All three are written when an episode ends.
+    """
+
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    invalid: np.ndarray
+    scalar: np.ndarray
+    operation: np.ndarray
+    real: np.ndarray
+
+
+# --- Starting an episode ---------------------------------------------------------------------
+
+
+@njit(cache=True)
+def calendar_up_time(seed, machine, interval, probability):
+    """Return the up-time before shutdown `interval`: geometric, at least one time unit."""
+    if probability <= 0.0:
+        return NEVER
+    u = uniform(seed, UP_TIME, machine, interval)
+    return np.int64(1 + math.floor(math.log(1.0 - u) / math.log(1.0 - probability)))
+
+
+@njit(cache=True)
+def down_length(seed, stream, a, b, low, high):
+    """Return the length of a shutdown, uniform on low..high."""
+    return np.int64(low + math.floor(uniform(seed, stream, a, b) * (high - low + 1)))
+
+
+@njit(cache=True)
+def load_instance(state, source, row, lane):
+    """Lay instance `row` of the source into the lane and compute what depends on it alone."""
+    scalar, real = state.scalar[lane], state.real[lane]
+    job, machine, operation = state.job[lane], state.machine[lane], state.operation[lane]
+    machine[:, :] = 0
+    jobs, total, count, longest, bound = 0, 0, 0, 0, 0
+    for j in range(job.shape[0]):
+        operations = source.operations[row, j]
+        job[j, COUNT] = operations
+        job[j, RELEASE] = source.release[row, j]
+        work = 0
+        for k in range(operation.shape[1] - 1, -1, -1):
+            used = k < operations
+            duration = source.duration[row, j, k] if used else 0
+            visited = source.machine[row, j, k] if used else -1
+            work += duration
+            operation[j, k, MACHINE] = visited
+            operation[j, k, DURATION] = duration
+            operation[j, k, WORK] = work
+            if used:
+                machine[visited, LOAD] += duration
+                longest = max(longest, duration)
+        if operations > 0:
+            jobs += 1
+            count += operations
+            total += work
+            bound = max(bound, work + job[j, RELEASE])
+    for m in range(machine.shape[0]):
+        bound = max(bound, machine[m, LOAD])
+    scalar[JOBS] = jobs
+    scalar[MACHINES] = source.machines[row]
+    scalar[OPERATIONS] = count
+    scalar[TOTAL_WORK] = total
+    scalar[LOWER_BOUND] = bound
+    scalar[LONGEST_DURATION] = longest
+    real[MEAN_DURATION] = total / count
+    real[MEAN_JOB] = total / jobs
+    real[REWARD_SCALE] = source.scale[0] if source.scale[0] > 0.0 else max(bound, 1)
+
+
+@njit(cache=True)
+def draw_interrupts(state, source, lane):
+    """Set the disturbances of the episode: all follow from its seed."""
+    scalar, real, machine = state.scalar[lane], state.real[lane], state.machine[lane]
+    seed = np.uint64(scalar[SEED])
+    choices = source.probability.shape[0]
+    chosen = np.int64(uniform(seed, CHOICE, 0, 0) * choices) if choices > 1 else 0
+    real[PROBABILITY] = source.probability[chosen]
+    scalar[KIND] = source.interrupts[0]
+    scalar[WIP_CAP] = source.interrupts[1]
+    scalar[DOWN_LOW] = math.ceil(source.length[0] * real[MEAN_DURATION])
+    scalar[DOWN_HIGH] = math.ceil(source.length[1] * real[MEAN_DURATION])
+    for m in range(scalar[MACHINES]):
+        machine[m, SHUT_AT] = NEVER
+        if scalar[KIND] == CALENDAR:
+            plan_shutdown(state, lane, m, 0, 0)
+
+
+@njit(cache=True)
+def plan_shutdown(state, lane, m, interval, since):
+    """Look up when machine m, up since `since`, shuts down for the given time of its calendar."""
+    scalar, machine = state.scalar[lane], state.machine[lane]
+    seed = np.uint64(scalar[SEED])
+    up_time = calendar_up_time(seed, m, interval, state.real[lane, PROBABILITY])
+    machine[m, INTERVAL] = interval
+    machine[m, SHUT_AT] = min(NEVER, since + up_time)
+    machine[m, SHUT_LENGTH] = down_length(
+        seed, CALENDAR_LENGTH, m, interval, scalar[DOWN_LOW], scalar[DOWN_HIGH]
+    )
+
+
+@njit(cache=True)
+def reset_lane(state, source, lane):
+    """Begin the episode whose seed stands in the lane and go to its first decision."""
+    scalar = state.scalar[lane]
+    row = lane
+    if source.kind[0] == BANK:
+        row = scalar[SEED] % source.machines.shape[0]
+    elif source.kind[0] == GENERATED:
+        limits = source.limits
+        jobs, machines = uniform_jobs(
+            np.uint64(scalar[SEED]),
+            limits[0],
+            limits[1],
+            limits[2],
+            limits[3],
+            limits[4],
+            limits[5],
+            source.machine[row],
+            source.duration[row],
+        )
+        for j in range(source.operations.shape[1]):
+            source.operations[row, j] = machines if j < jobs else 0
+        source.machines[row] = machines
+    load_instance(state, source, row, lane)
+    clear_lane(state, lane)
+    draw_interrupts(state, source, lane)
+    if state.setting[SEQUENCE]:
+        tell_sequence_time(state, lane)
+        mark_legal(state, lane)
+    else:
+        run_to_decision(state, lane, True)
+    state.scalar[lane, POTENTIAL] = potential(state, lane)
+
+
+@njit(cache=True)
+def clear_lane(state, lane):
+    """Empty the shop: no job has started, no machine holds anything."""
+    scalar, job = state.scalar[lane], state.job[lane]
+    machine, operation = state.machine[lane], state.operation[lane]
+    scalar[TIME] = scalar[DONE_JOBS] = scalar[IN_SHOP] = scalar[WAITS] = scalar[DECISIONS] = 0
+    scalar[STATUS] = RUNNING
+    scalar[SWAPS] = scalar[LONGEST_CYCLE] = scalar[MAKESPAN] = scalar[WAITED] = scalar[IDLED] = 0
+    scalar[ELAPSED] = 0
+    for j in range(job.shape[0]):
+        job[j, NEXT] = 0
+        job[j, HELD] = -1
+        job[j, PHASE] = OUTSIDE if job[j, COUNT] > 0 else DONE
+        job[j, FINISH] = NEVER
+        job[j, ARRIVE] = job[j, RELEASE]
+        job[j, MARK] = 0
+        for k in range(operation.shape[1]):
+            for column in range(START, NUM_OPERATION_COLUMNS):
+                operation[j, k, column] = -1
+    for m in range(machine.shape[0]):
+        machine[m, OCCUPANT] = -1
+        machine[m, LOAD_LEFT] = machine[m, LOAD]
+
+
+# --- The events of one instant ---------------------------------------------------------------
+
+
+@njit(cache=True)
+def strike(state, lane, j, k, m):
+    """Set the shutdown, if any, that hits operation (j, k) starting now; true if it is now."""
+    scalar, machine = state.scalar[lane], state.machine[lane]
+    seed, duration = np.uint64(scalar[SEED]), state.operation[lane, j, k, DURATION]
+    probability = state.real[lane, PROBABILITY]
+    if probability == 0.0 or duration == 0 or uniform(seed, STRIKES, j, k) >= probability:
+        return False
+    offset = np.int64(math.floor(uniform(seed, STRIKE_OFFSET, j, k) * duration))
+    machine[m, SHUT_AT] = scalar[TIME] + offset
+    machine[m, SHUT_LENGTH] = down_length(
+        seed, DOWN_LENGTH, j, k, scalar[DOWN_LOW], scalar[DOWN_HIGH]
+    )
+    return offset == 0
+
+
+@njit(cache=True)
+def enter(state, lane, j):
+    """Put job j on the machine of its next operation, now; true if the instant must be redone.
+
+    The machine it leaves is not freed here: in a rotation another job takes it.
+    """
+    scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
+    time, k = scalar[TIME], job[j, NEXT]
+    m = operation[j, k, MACHINE]
+    if job[j, PHASE] == OUTSIDE:
+        scalar[IN_SHOP] += 1
+    if job[j, PHASE] == BLOCKED:
+        operation[j, k - 1, END] = time
+    duration = operation[j, k, DURATION]
+    operation[j, k, START] = time
+    job[j, PHASE] = PROCESSING
+    job[j, HELD] = m
+    job[j, FINISH] = time + duration
+    state.machine[lane, m, OCCUPANT] = j
+    state.machine[lane, m, LOAD_LEFT] -= duration
+    now = duration == 0
+    if scalar[KIND] == PER_OPERATION:
+        now |= strike(state, lane, j, k, m)
+    return now
+
+
+@njit(cache=True)
+def start_next(state, lane, j):
+    """Move job j from where it is to its free next machine; true if the instant must be redone."""
+    held = state.job[lane, j, HELD]
+    if held >= 0:
+        state.machine[lane, held, OCCUPANT] = -1
+    return enter(state, lane, j)
+
+
+@njit(cache=True)
+def complete(state, lane, j):
+    """End the processing of job j's operation at this instant."""
+    scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
+    time, k, m = scalar[TIME], job[j, NEXT], job[j, HELD]
+    operation[j, k, PROCESSING_END] = time
+    job[j, NEXT] = k + 1
+    job[j, FINISH] = NEVER
+    job[j, ARRIVE] = time
+    last = k + 1 == job[j, COUNT]
+    if state.setting[BLOCKING] and not last:
+        job[j, PHASE] = BLOCKED
+    else:
+        operation[j, k, END] = time
+        job[j, HELD] = -1
+        job[j, PHASE] = DONE if last else QUEUED
+        state.machine[lane, m, OCCUPANT] = -1
+    if last:
+        scalar[IN_SHOP] -= 1
+        scalar[DONE_JOBS] += 1
+        scalar[MAKESPAN] = time
+    if state.machine[lane, m, DEFERRED] > 0:
+        begin_deferred_shutdown(state, lane, m, j, k)
+
+
+@njit(cache=True)
+def begin_deferred_shutdown(state, lane, m, j, k):
+    """Shut machine m down now, after the operation (j, k) that was allowed to finish."""
+    scalar, machine = state.scalar[lane], state.machine[lane]
+    time, until = scalar[TIME], machine[m, DEFERRED]
+    machine[m, DEFERRED] = 0
+    if scalar[KIND] == PER_OPERATION:
+        until += time
+        state.operation[lane, j, k, DOWN_BEGIN] = time
+        state.operation[lane, j, k, DOWN_END] = until
+    if until > time:
+        machine[m, DOWN] = 1
+        machine[m, DOWN_SINCE] = time
+        machine[m, DOWN_UNTIL] = until
+
+
+@njit(cache=True)
+def repair(state, lane, m):
+    """Bring machine m up again; a paused operation goes on."""
+    job, machine = state.job[lane], state.machine[lane]
+    machine[m, DOWN] = 0
+    j = machine[m, OCCUPANT]
+    if j >= 0 and job[j, PHASE] == PAUSED:
+        job[j, PHASE] = PROCESSING
+        job[j, FINISH] = state.scalar[lane, TIME] + machine[m, REMAINING]
+
+
+@njit(cache=True)
+def shut_down(state, lane, m):
+    """Begin the shutdown of machine m that is due now, or defer it behind its operation."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    time, length, j = scalar[TIME], machine[m, SHUT_LENGTH], machine[m, OCCUPANT]
+    calendar = scalar[KIND] == CALENDAR
+    machine[m, SHUT_AT] = NEVER
+    if calendar:
+        plan_shutdown(state, lane, m, machine[m, INTERVAL] + 1, time + length)
+    busy = j >= 0 and job[j, PHASE] == PROCESSING
+    if busy and state.setting[POLICY] == FINISH_FIRST:
+        machine[m, DEFERRED] = time + length if calendar else length
+        return
+    machine[m, DOWN] = 1
+    machine[m, DOWN_SINCE] = time
+    machine[m, DOWN_UNTIL] = time + length
+    if busy:
+        k = job[j, NEXT]
+        if state.setting[POLICY] == RESTART:
+            machine[m, REMAINING] = state.operation[lane, j, k, DURATION]
+        else:
+            machine[m, REMAINING] = job[j, FINISH] - time
+        job[j, PHASE] = PAUSED
+        job[j, FINISH] = NEVER
+        if not calendar:
+            state.operation[lane, j, k, DOWN_BEGIN] = time
+            state.operation[lane, j, k, DOWN_END] = time + length
+
+
+@njit(cache=True)
+def process_events(state, lane):
+    """Handle completions, then repairs, then shutdowns that are due now."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    time = scalar[TIME]
+    for j in range(scalar[JOBS]):
+        if job[j, FINISH] == time:
+            complete(state, lane, j)
+    if scalar[KIND] == NO_INTERRUPTS:
+        return
+    for m in range(scalar[MACHINES]):
+        if machine[m, DOWN] and machine[m, DOWN_UNTIL] == time:
+            repair(state, lane, m)
+    for m in range(scalar[MACHINES]):
+        if machine[m, SHUT_AT] == time:
+            shut_down(state, lane, m)
+
+
+@njit(cache=True)
+def awaited_job(state, lane, j):
+    """Return the job that holds the machine which blocked job j needs, or -1."""
+    k = state.job[lane, j, NEXT]
+    return state.machine[lane, state.operation[lane, j, k, MACHINE], OCCUPANT]
+
+
+@njit(cache=True)
+def rotate(state, lane, first):
+    """Rotate the wait cycle through blocked job `first`; true if the instant must be redone.
+
+    Every job of the cycle leaves and enters at the same time. The rotation is forced: no other
+    job can ever enter any of these machines first. It waits until all the machines are up.
+    Without swap a cycle of two or more jobs is a deadlock.
+    """
+    scalar, job = state.scalar[lane], state.job[lane]
+    length, all_up, j = 0, True, first
+    while True:
+        length += 1
+        all_up &= state.machine[lane, job[j, HELD], DOWN] == 0
+        j = awaited_job(state, lane, j)
+        if j == first:
+            break
+    if length > 1 and not state.setting[SWAP]:
+        scalar[STATUS] = DEADLOCK
+        return False
+    if not all_up:
+        return False
+    if length > 1:
+        scalar[SWAPS] += 1
+        scalar[LONGEST_CYCLE] = max(scalar[LONGEST_CYCLE], length)
+    redo = False
+    j = first
+    for _ in range(length):
+        following = awaited_job(state, lane, j)
+        redo |= enter(state, lane, j)
+        j = following
+    return redo
+
+
+@njit(cache=True)
+def close_cycles(state, lane):
+    """Find all cycles of blocked jobs by a colour walk and rotate them; true: redo the instant."""
+    scalar, job = state.scalar[lane], state.job[lane]
+    jobs = scalar[JOBS]
+    for j in range(jobs):
+        job[j, MARK] = -1
+    redo = False
+    for walk in range(jobs):
+        j = walk
+        while j >= 0 and job[j, PHASE] == BLOCKED and job[j, MARK] < 0:
+            job[j, MARK] = walk
+            j = awaited_job(state, lane, j)
+        if j >= 0 and job[j, PHASE] == BLOCKED and job[j, MARK] == walk:
+            redo |= rotate(state, lane, j)
+    return redo
+
+
+@njit(cache=True)
+def settle(state, lane):
+    """Let everything happen that happens at this instant without a decision."""
+    scalar = state.scalar[lane]
+    while True:
+        process_events(state, lane)
+        if scalar[DONE_JOBS] == scalar[JOBS]:
+            scalar[STATUS] = FINISHED
+            return
+        if not state.setting[BLOCKING] or not close_cycles(state, lane):
+            return
+
+
+@njit(cache=True)
+def next_event(state, lane):
+    """Return the time of the next completion, repair, shutdown or release after now."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    event, time = NEVER, scalar[TIME]
+    for j in range(scalar[JOBS]):
+        event = min(event, job[j, FINISH])
+        if job[j, PHASE] == OUTSIDE and job[j, RELEASE] > time:
+            event = min(event, job[j, RELEASE])
+    if scalar[KIND] != NO_INTERRUPTS:
+        for m in range(scalar[MACHINES]):
+            event = min(event, machine[m, SHUT_AT])
+            if machine[m, DOWN]:
+                event = min(event, machine[m, DOWN_UNTIL])
+    return event
+
+
+@njit(cache=True)
+def advance(state, lane):
+    """Jump to the next event; a shop without one is deadlocked (only possible without swap)."""
+    scalar = state.scalar[lane]
+    event = next_event(state, lane)
+    if event >= NEVER:
+        scalar[STATUS] = DEADLOCK
+    elif event > HORIZON_FACTOR * (scalar[TOTAL_WORK] + scalar[LOWER_BOUND]):
+        scalar[STATUS] = TRUNCATED
+    else:
+        if state.setting[REWARD] == WAITING or state.setting[REWARD] == AREA:
+            account(state, lane, event - scalar[TIME])
+        scalar[TIME] = event
+
+
+@njit(cache=True)
+def account(state, lane, passed):
+    """Add up waiting jobs and idle machines with work left over the time that passes."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    for j in range(scalar[JOBS]):
+        if is_waiting(job[j], scalar[TIME]):
+            scalar[WAITED] += passed
+    for m in range(scalar[MACHINES]):
+        if machine[m, OCCUPANT] < 0 and machine[m, LOAD_LEFT] > 0:
+            scalar[IDLED] += passed
+
+
+# --- Decisions -------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def is_waiting(job_row, time):
+    """Tell whether a job is ready for its next operation and not on its machine."""
+    phase = job_row[PHASE]
+    if phase == OUTSIDE:
+        return job_row[RELEASE] <= time
+    return phase == QUEUED or phase == BLOCKED
+
+
+@njit(cache=True)
+def closes_cycle(state, lane, j):
+    """Tell whether moving job j now closes a cycle that no simultaneous exchange may solve.
+
+    From j on its new machine, follow the holders of the machines needed next; all of them,
+    processing or blocked, will want to move on.
+    """
+    job, operation, machine = state.job[lane], state.operation[lane], state.machine[lane]
+    k = job[j, NEXT]
+    entered = operation[j, k, MACHINE]
+    left = job[j, HELD]
+    holder, wanted = j, k + 1
+    for _ in range(state.scalar[lane, JOBS]):
+        if wanted >= job[holder, COUNT]:
+            return False
+        needed = operation[holder, wanted, MACHINE]
+        if needed == entered:
+            return holder != j
+        if needed == left or machine[needed, OCCUPANT] < 0:
+            return False
+        holder = machine[needed, OCCUPANT]
+        wanted = job[holder, NEXT] + (0 if job[holder, PHASE] == BLOCKED else 1)
+    return False
+
+
+@njit(cache=True)
+def is_legal(state, lane, j):
+    """Tell whether job j may start its next operation now."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    if not is_waiting(job[j], scalar[TIME]):
+        return False
+    m = state.operation[lane, j, job[j, NEXT], MACHINE]
+    if machine[m, OCCUPANT] >= 0 or machine[m, DOWN]:
+        return False
+    phase = job[j, PHASE]
+    if phase == OUTSIDE and 0 < scalar[WIP_CAP] <= scalar[IN_SHOP]:
+        return False
+    if phase == BLOCKED and machine[job[j, HELD], DOWN] and not state.setting[UNLOAD]:
+        return False
+    return not (state.setting[AVOID] and closes_cycle(state, lane, j))
+
+
+@njit(cache=True)
+def may_wait(state, lane):
+    """Tell whether something will complete, be repaired or be released later."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    for j in range(scalar[JOBS]):
+        if job[j, PHASE] == PROCESSING:
+            return True
+        if job[j, PHASE] == OUTSIDE and job[j, RELEASE] > scalar[TIME]:
+            return True
+    if scalar[KIND] != NO_INTERRUPTS:
+        for m in range(scalar[MACHINES]):
+            if machine[m, DOWN]:
+                return True
+    return False
+
+
+@njit(cache=True)
+def mark_legal(state, lane):
+    """Write the action mask; return the number of legal jobs."""
+    scalar, legal = state.scalar[lane], state.legal[lane]
+    count = 0
+    for j in range(scalar[JOBS]):
+        if state.setting[SEQUENCE]:
+            allowed = state.job[lane, j, PHASE] != DONE
+        else:
+            allowed = is_legal(state, lane, j)
+        legal[j] = allowed
+        count += allowed
+    for j in range(scalar[JOBS], legal.shape[0]):
+        legal[j] = 0
+    if state.setting[WAIT] and count > 0:
+        legal[-1] = may_wait(state, lane)
+    return count
+
+
+@njit(cache=True)
+def run_to_decision(state, lane, unsettled):
+    """Let time pass until there is something to decide or the episode ends.
+
+    `unsettled` tells whether something may happen at this instant without a decision; a start
+    alone leaves nothing to settle, because a move never closes a cycle by itself.
+    """
+    scalar, legal = state.scalar[lane], state.legal[lane]
+    while True:
+        if unsettled:
+            settle(state, lane)
+        if scalar[STATUS] != RUNNING:
+            legal[:] = 0
+            return
+        count = mark_legal(state, lane)
+        if count == 0:
+            advance(state, lane)
+            unsettled = True
+        elif count == 1 and state.setting[TRIVIAL] and legal[-1] == 0:
+            j = 0
+            while legal[j] == 0:
+                j += 1
+            unsettled = start_next(state, lane, j)
+        else:
+            return
+
+
+@njit(cache=True)
+def append_operation(state, lane, j):
+    """Place the next operation of job j behind those on its machine (sequence scheme)."""
+    scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
+    k = job[j, NEXT]
+    m, duration = operation[j, k, MACHINE], operation[j, k, DURATION]
+    start = max(job[j, ARRIVE], state.machine[lane, m, FREE_AT])
+    end = start + duration
+    operation[j, k, START] = start
+    operation[j, k, PROCESSING_END] = operation[j, k, END] = end
+    job[j, ARRIVE] = state.machine[lane, m, FREE_AT] = end
+    job[j, NEXT] = k + 1
+    state.machine[lane, m, LOAD_LEFT] -= duration
+    scalar[MAKESPAN] = max(scalar[MAKESPAN], end)
+    job[j, PHASE] = QUEUED
+    if k + 1 == job[j, COUNT]:
+        job[j, PHASE] = DONE
+        scalar[DONE_JOBS] += 1
+        if scalar[DONE_JOBS] == scalar[JOBS]:
+            scalar[STATUS] = FINISHED
+    tell_sequence_time(state, lane)
+    mark_legal(state, lane)
+
+
+@njit(cache=True)
+def tell_sequence_time(state, lane):
+    """Set the clock of the sequence scheme: the earliest start that is still possible."""
+    scalar, job = state.scalar[lane], state.job[lane]
+    earliest = NEVER
+    for j in range(scalar[JOBS]):
+        if job[j, PHASE] != DONE:
+            m = state.operation[lane, j, job[j, NEXT], MACHINE]
+            earliest = min(earliest, max(job[j, ARRIVE], state.machine[lane, m, FREE_AT]))
+    scalar[TIME] = scalar[MAKESPAN] if earliest == NEVER else earliest
+
+
+@njit(cache=True)
+def apply_action(state, lane, action):
+    """Apply a legal action and go to the next decision."""
+    scalar = state.scalar[lane]
+    scalar[DECISIONS] += 1
+    if state.setting[SEQUENCE]:
+        append_operation(state, lane, action)
+        return
+    if action == state.legal.shape[1] - 1:
+        scalar[WAITS] += 1
+        if scalar[WAITS] >= WAITS_PER_OPERATION * scalar[OPERATIONS]:
+            scalar[STATUS] = TRUNCATED
+            state.legal[lane, :] = 0
+            return
+        advance(state, lane)
+        run_to_decision(state, lane, True)
+    else:
+        unsettled = start_next(state, lane, action)
+        run_to_decision(state, lane, unsettled)
+
+
+# --- Rewards ---------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def makespan_bound(state, lane):
+    """Return a lower bound on the makespan as things stand; at the end the makespan itself.
+
+    The largest of the trivial bound of the instance and, over jobs, the earliest time at which
+    the job can go on plus the work it has left.
+    """
+    scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
+    bound = max(scalar[LOWER_BOUND], scalar[MAKESPAN])
+    time = scalar[TIME]
+    sequence = state.setting[SEQUENCE]
+    for j in range(scalar[JOBS]):
+        phase = job[j, PHASE]
+        if phase == DONE:
+            continue
+        k = job[j, NEXT]
+        if phase == PROCESSING:
+            planned = job[j, FINISH] + operation[j, k + 1, WORK]
+        elif phase == PAUSED:
+            held = state.machine[lane, job[j, HELD]]
+            planned = held[DOWN_UNTIL] + held[REMAINING] + operation[j, k + 1, WORK]
+        else:
+            ready = job[j, ARRIVE] if sequence else max(job[j, ARRIVE], time)
+            planned = ready + operation[j, k, WORK]
+        bound = max(bound, planned)
+    return bound
+
+
+@njit(cache=True)
+def potential(state, lane):
+    """Return the quantity whose growth is the cost of the chosen reward, in time units."""
+    scalar, reward = state.scalar[lane], state.setting[REWARD]
+    if reward == LB_DELTA:
+        return makespan_bound(state, lane)
+    if reward == TIME_PASSED:
+        return scalar[MAKESPAN] if state.setting[SEQUENCE] else scalar[TIME]
+    if reward == WAITING:
+        return scalar[WAITED]
+    if reward == AREA:
+        return scalar[IDLED] - (scalar[TOTAL_WORK] - unstarted_work(state, lane))
+    return scalar[MAKESPAN] if scalar[STATUS] == FINISHED else 0
+
+
+@njit(cache=True)
+def unstarted_work(state, lane):
+    """Return the total duration of operations that have not started."""
+    work = 0
+    for m in range(state.scalar[lane, MACHINES]):
+        work += state.machine[lane, m, LOAD_LEFT]
+    return work
+
+
+@njit(cache=True)
+def reward_divisor(state, lane):
+    """Return what a reward in time units is divided by."""
+    if state.setting[REWARD] == AREA:
+        return max(1.0, np.float64(state.scalar[lane, LONGEST_DURATION]))
+    return state.real[lane, REWARD_SCALE]
+
+
+# --- Dispatching rules -----------------------------------------------------------------------
+
+
+@njit(cache=True)
+def count_queues(state, lane):
+    """Count, for each machine, the waiting jobs and the work they bring."""
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    for m in range(scalar[MACHINES]):
+        machine[m, QUEUE] = 0
+        machine[m, QUEUE_WORK] = 0
+    for j in range(scalar[JOBS]):
+        if is_waiting(job[j], scalar[TIME]):
+            k = job[j, NEXT]
+            m = state.operation[lane, j, k, MACHINE]
+            machine[m, QUEUE] += 1
+            machine[m, QUEUE_WORK] += state.operation[lane, j, k, DURATION]
+
+
+@njit(cache=True)
+def blocking_relief(state, lane, j):
+    """Return the BLKREL priority: free the machine that most jobs wait for, outsiders last."""
+    job = state.job[lane]
+    work = state.operation[lane, j, job[j, NEXT], WORK]
+    if job[j, PHASE] == BLOCKED:
+        waiting = state.machine[lane, job[j, HELD], QUEUE]
+        return -np.float64(waiting + 1) * 2.0**36 - work
+    return np.float64(-work)
+
+
+@njit(cache=True)
+def ratio(part, whole):
+    """Return part / whole; of nothing, all is infinite and nothing is zero."""
+    if whole > 0:
+        return part / whole
+    return np.inf if part > 0 else 0.0
+
+
+@njit(cache=True)
+def rule_value(state, lane, j, rule):
+    """Return the priority of job j under a rule; the smallest wins."""
+    job, operation = state.job[lane], state.operation[lane, j]
+    k = job[j, NEXT]
+    p, remaining, total = operation[k, DURATION], operation[k, WORK], operation[0, WORK]
+    left = job[j, COUNT] - k
+    value = 0.0
+    if rule == SPT:
+        value = p
+    elif rule == LPT:
+        value = -p
+    elif rule == MWKR:
+        value = -remaining
+    elif rule == LWKR:
+        value = remaining
+    elif rule == MOPNR:
+        value = -left
+    elif rule == LOPNR:
+        value = left
+    elif rule == FIFO:
+        value = job[j, ARRIVE]
+    elif rule == LIFO:
+        value = -job[j, ARRIVE]
+    elif rule == FDD_MWKR:
+        value = ratio(total - remaining + p, remaining)
+    elif rule == SPT_TWK:
+        value = ratio(p, total)
+    elif rule == LPT_TWK:
+        value = -ratio(p, total)
+    elif rule == SPT_RWK:
+        value = p * remaining
+    elif rule == STPT:
+        value = total
+    elif rule == LTPT:
+        value = -total
+    elif rule == LRM:
+        value = p - remaining
+    elif rule == LSO:
+        value = -operation[k + 1, DURATION] if left > 1 else 0
+    elif rule == SSO:
+        value = operation[k + 1, DURATION] if left > 1 else 0
+    elif rule == WINQ:
+        value = state.machine[lane, operation[k + 1, MACHINE], QUEUE_WORK] if left > 1 else 0
+    elif rule == BLKREL:
+        value = blocking_relief(state, lane, j)
+    else:
+        scalar = state.scalar[lane]
+        value = uniform(np.uint64(scalar[SEED]), RANDOM_RULE, scalar[DECISIONS], j)
+    return np.float64(value)
+
+
+@njit(cache=True)
+def rule_action(state, lane, rule):
+    """Return the job that a rule starts (ties: lowest index); -1 where no job is legal."""
+    if rule == WINQ or rule == BLKREL:
+        count_queues(state, lane)
+    best, best_value = -1, np.inf
+    for j in range(state.scalar[lane, JOBS]):
+        if state.legal[lane, j]:
+            value = rule_value(state, lane, j, rule)
+            if best < 0 or value < best_value:
+                best, best_value = j, value
+    return best
+
+
+@njit(cache=True)
+def noisy_rule_action(state, lane, rule, temperature, sample):
+    """Draw a job by Gumbel noise on the priorities, scaled to the range of the candidates."""
+    if rule == WINQ or rule == BLKREL:
+        count_queues(state, lane)
+    low, high = np.inf, -np.inf
+    for j in range(state.scalar[lane, JOBS]):
+        if state.legal[lane, j]:
+            value = rule_value(state, lane, j, rule)
+            low, high = min(low, value), max(high, value)
+    width = high - low if 0.0 < high - low < np.inf else 1.0
+    scalar = state.scalar[lane]
+    best, best_value = -1, np.inf
+    for j in range(scalar[JOBS]):
+        if state.legal[lane, j]:
+            u = uniform(np.uint64(scalar[SEED]), NOISE + 8 * sample, scalar[DECISIONS], j)
+            noise = math.log(-math.log(u + 1e-300) + 1e-300)
+            value = min((rule_value(state, lane, j, rule) - low) / width, 1.0)
+            value += temperature * noise
+            if best < 0 or value < best_value:
+                best, best_value = j, value
+    return best
+
+
+@njit(cache=True)
+def run_rule(state, lane, rule):
+    """Play the episode to its end under a rule."""
+    while state.scalar[lane, STATUS] == RUNNING:
+        apply_action(state, lane, rule_action(state, lane, rule))
+
+
+# --- Rollouts --------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def copy_between(source, source_lane, target, target_lane):
+    """Copy a lane of one state into a lane of another of the same shape."""
+    target.scalar[target_lane] = source.scalar[source_lane]
+    target.real[target_lane] = source.real[source_lane]
+    target.job[target_lane] = source.job[source_lane]
+    target.machine[target_lane] = source.machine[source_lane]
+    target.operation[target_lane] = source.operation[source_lane]
+    target.legal[target_lane] = source.legal[source_lane]
+
+
+@njit(cache=True)
+def expected_duration(state, lane, duration):
+    """Return the duration of an operation that has not started, shutdowns included on average."""
+    scalar, real = state.scalar[lane], state.real[lane]
+    if duration == 0:
+        return duration
+    down = 0.5 * (scalar[DOWN_LOW] + scalar[DOWN_HIGH])
+    if scalar[KIND] == CALENDAR:
+        return np.int64(round(duration * (1.0 + real[PROBABILITY] * down)))
+    lost = 0.5 * duration if state.setting[POLICY] == RESTART else 0.0
+    return np.int64(round(duration + real[PROBABILITY] * (down + lost)))
+
+
+@njit(cache=True)
+def forget_future(state, lane):
+    """Turn a lane into its expectation: no shutdown to come, repairs and durations as expected.
+
+    A search that looked at the drawn shutdowns would see the future.
+    """
+    scalar, job = state.scalar[lane], state.job[lane]
+    machine, operation = state.machine[lane], state.operation[lane]
+    for m in range(scalar[MACHINES]):
+        machine[m, SHUT_AT] = NEVER
+        machine[m, DEFERRED] = 0
+        if machine[m, DOWN] and not state.setting[REVEAL]:
+            mean = (scalar[DOWN_LOW] + scalar[DOWN_HIGH]) // 2
+            elapsed = scalar[TIME] - machine[m, DOWN_SINCE]
+            machine[m, DOWN_UNTIL] = scalar[TIME] + max(1, mean - elapsed)
+    for j in range(scalar[JOBS]):
+        unstarted = job[j, NEXT]
+        if job[j, PHASE] == PROCESSING or job[j, PHASE] == PAUSED:
+            unstarted += 1
+        for k in range(job[j, COUNT] - 1, -1, -1):
+            if k >= unstarted:
+                expected = expected_duration(state, lane, operation[j, k, DURATION])
+                operation[j, k, DURATION] = expected
+            operation[j, k, WORK] = operation[j, k + 1, WORK] + operation[j, k, DURATION]
+    scalar[KIND] = PER_OPERATION
+    state.real[lane, PROBABILITY] = 0.0
+
+
+@njit(cache=True)
+def rollout_lane(state, scratch, rules, caps, values, lane):
+    """Write the makespan of each legal action followed by the best of the base policies.
+
+    `scratch` is a state with two lanes for each lane of `state`; base policy i plays
+    `rules[i]` with at most `caps[i]` jobs in the shop (0: no limit). Illegal actions get nan,
+    actions from which no base policy finishes get inf. `values` has shape (B, n + 1).
+    """
+    origin, trial = 2 * lane, 2 * lane + 1
+    copy_between(state, lane, scratch, origin)
+    forget_future(scratch, origin)
+    limit = state.scalar[lane, WIP_CAP]
+    for action in range(values.shape[1]):
+        values[lane, action] = np.inf if state.legal[lane, action] else np.nan
+        if state.legal[lane, action] == 0:
+            continue
+        for base in range(rules.shape[0]):
+            copy_between(scratch, origin, scratch, trial)
+            if caps[base] > 0:
+                cap = min(limit, caps[base]) if limit > 0 else caps[base]
+                scratch.scalar[trial, WIP_CAP] = cap
+            apply_action(scratch, trial, action)
+            run_rule(scratch, trial, rules[base])
+            if scratch.scalar[trial, STATUS] == FINISHED:
+                makespan = np.float64(scratch.scalar[trial, MAKESPAN])
+                values[lane, action] = min(values[lane, action], makespan)
+
+
+# --- Observations ----------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def describe_machines(state, lane):
+    """Work out, for each machine, its queue and when its operation ends."""
+    count_queues(state, lane)
+    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
+    time = scalar[TIME]
+    for m in range(scalar[MACHINES]):
+        j = machine[m, OCCUPANT]
+        machine[m, HOLDS_FINISHED] = 0
+        if state.setting[SEQUENCE]:
+            machine[m, BUSY_FOR] = max(0, machine[m, FREE_AT] - time)
+        elif j < 0:
+            machine[m, BUSY_FOR] = 0
+        elif job[j, PHASE] == PROCESSING:
+            machine[m, BUSY_FOR] = job[j, FINISH] - time
+        elif job[j, PHASE] == PAUSED:
+            down = machine[m, DOWN_UNTIL] - time if state.setting[REVEAL] else 0
+            machine[m, BUSY_FOR] = machine[m, REMAINING] + down
+        else:
+            machine[m, BUSY_FOR] = 0
+            machine[m, HOLDS_FINISHED] = 1
+
+
+@njit(cache=True)
+def ready_offset(state, lane, j):
+    """Return the time from now until job j is ready for its next operation; negative: waiting."""
+    job = state.job[lane]
+    if job[j, PHASE] == PROCESSING or job[j, PHASE] == PAUSED:
+        return state.machine[lane, job[j, HELD], BUSY_FOR]
+    return job[j, ARRIVE] - state.scalar[lane, TIME]
+
+
+@njit(cache=True)
+def show_instance(state, observation, lane):
+    """Write what stays the same during the episode and clear the rest."""
+    job, operation = state.job[lane], state.operation[lane]
+    rows, links = observation.operations[lane], observation.operation_next[lane]
+    per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
+    per_job = 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
+    width = operation.shape[1] - 1
+    for j in range(job.shape[0]):
+        job[j, SHOWN] = 0
+        count = job[j, COUNT]
+        total = max(operation[j, 0, WORK], 1)
+        for k in range(width):
+            i, used = j * width + k, k < count
+            rows[i, :] = 0.0
+            links[i] = i + 1 if k + 1 < count else -1
+            observation.operation_mask[lane, i] = used
+            observation.operation_machine[lane, i] = operation[j, k, MACHINE] if used else -1
+            if used:
+                work = operation[j, k, WORK]
+                rows[i, 0] = operation[j, k, DURATION] * per_mean
+                rows[i, 7] = (operation[j, 0, WORK] - work) / total
+                rows[i, 8] = work * per_job
+                rows[i, 9] = (count - k) / count
+    for m in range(state.machine.shape[1]):
+        observation.machine_mask[lane, m] = m < state.scalar[lane, MACHINES]
+        observation.machines[lane, m, :] = 0.0
+
+
+@njit(cache=True)
+def show_done(state, observation, lane, j):
+    """Mark the operations of job j that have left the shop since the last look."""
+    job = state.job[lane]
+    first = job[j, NEXT] - (1 if job[j, PHASE] == BLOCKED else 0)
+    width = state.operation.shape[2] - 1
+    for k in range(job[j, SHOWN], first):
+        i = j * width + k
+        row = observation.operations[lane, i]
+        observation.operation_mask[lane, i] = 0
+        observation.operation_machine[lane, i] = -1
+        row[1] = row[2] = row[3] = row[4] = row[5] = 0.0
+        row[6] = 1.0
+        row[10] = row[11] = row[12] = row[13] = 0.0
+    job[j, SHOWN] = first
+    return first
+
+
+@njit(cache=True)
+def show_operations(state, observation, lane, j, per_mean):
+    """Write what changes about the operations of job j that are not done."""
+    scalar, job = state.scalar[lane], state.job[lane]
+    machine, operation = state.machine[lane], state.operation[lane, j]
+    phase, current = job[j, PHASE], job[j, NEXT]
+    width = state.operation.shape[2] - 1
+    disturbed = scalar[KIND] != NO_INTERRUPTS
+    running = phase == PROCESSING or phase == PAUSED
+    offset = max(0, ready_offset(state, lane, j))
+    earliest = np.float64(offset) * per_mean
+    waited = min(5.0, (scalar[TIME] - job[j, ARRIVE]) * per_mean)
+    for k in range(show_done(state, observation, lane, j), job[j, COUNT]):
+        i, m = j * width + k, operation[k, MACHINE]
+        row = observation.operations[lane, i]
+        here = k == current
+        ready = here and not running and offset == 0
+        if here and not running:
+            earliest = max(earliest, machine[m, BUSY_FOR] * per_mean)
+        processing = here and running
+        row[1] = machine[m, BUSY_FOR] * per_mean if processing else 0.0
+        row[2] = not (ready or processing or k < current)
+        row[3] = ready
+        row[4] = processing
+        row[5] = k < current
+        row[10] = waited if ready else 0.0
+        row[12] = earliest if k >= current and not processing else 0.0
+        row[13] = here and state.legal[lane, j] == 1
+        if disturbed:
+            down = machine[m, DOWN] == 1
+            row[11] = down
+            observation.operation_machine[lane, i] = -1 if down else m
+        if k >= current and not processing:
+            earliest += row[0]
+
+
+@njit(cache=True)
+def show_job(state, observation, lane, j, per_mean, per_job):
+    """Write the row of job j."""
+    job, row = state.job[lane], observation.jobs[lane, j]
+    phase, k = job[j, PHASE], job[j, NEXT]
+    width = state.operation.shape[2] - 1
+    if phase == DONE:
+        row[:] = 0.0
+        observation.job_mask[lane, j] = 0
+        observation.job_operation[lane, j] = -1
+        observation.wait_for[lane, j] = -1
+        return
+    row[0] = job[j, HELD] >= 0 or phase == QUEUED
+    row[1] = phase == BLOCKED
+    row[2] = max(-5.0, ready_offset(state, lane, j) * per_mean)
+    row[3] = state.operation[lane, j, k, WORK] * per_job
+    row[4] = state.legal[lane, j]
+    observation.job_mask[lane, j] = 1
+    observation.job_operation[lane, j] = j * width + k
+    observation.wait_for[lane, j] = awaited_job(state, lane, j) if phase == BLOCKED else -1
+
+
+@njit(cache=True)
+def show_machine(state, observation, lane, m, per_mean):
+    """Write the row of machine m."""
+    machine, scalar = state.machine[lane, m], state.scalar[lane]
+    row = observation.machines[lane, m]
+    row[0] = machine[OCCUPANT] < 0
+    row[1] = machine[HOLDS_FINISHED]
+    row[2] = machine[DOWN]
+    row[3] = 0.0
+    if machine[DOWN]:
+        if state.setting[REVEAL]:
+            row[3] = (machine[DOWN_UNTIL] - scalar[TIME]) * per_mean
+        else:
+            row[3] = (scalar[TIME] - machine[DOWN_SINCE]) * per_mean
+    row[4] = machine[BUSY_FOR] * per_mean
+    row[5] = machine[QUEUE] / scalar[JOBS]
+    row[6] = machine[QUEUE_WORK] * per_mean
+    row[7] = machine[LOAD_LEFT] / max(machine[LOAD], 1)
+
+
+@njit(cache=True)
+def observe_graph(state, observation, lane):
+    """Write the graph observation."""
+    per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
+    per_job = 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
+    describe_machines(state, lane)
+    for j in range(state.job.shape[1]):
+        show_operations(state, observation, lane, j, per_mean)
+        show_job(state, observation, lane, j, per_mean, per_job)
+    for m in range(state.scalar[lane, MACHINES]):
+        show_machine(state, observation, lane, m, per_mean)
+
+
+@njit(cache=True)
+def show_candidate(state, row, lane, j, per_mean):
+    """Write the 16 features of a job as a candidate for its next machine."""
+    scalar, job = state.scalar[lane], state.job[lane]
+    machine, operation = state.machine[lane], state.operation[lane, j]
+    machines, total = scalar[MACHINES], max(scalar[TOTAL_WORK], 1)
+    k, phase = job[j, NEXT], job[j, PHASE]
+    mine = machine[operation[k, MACHINE]]
+    waiting = is_waiting(job[j], scalar[TIME])
+    row[0] = operation[k, DURATION] * per_mean
+    row[1] = operation[k, WORK] / max(state.real[lane, MEAN_JOB], 1e-9)
+    row[2] = (job[j, COUNT] - k) / job[j, COUNT]
+    row[3] = min(max(scalar[TIME] - job[j, ARRIVE], 0) * per_mean, 5.0) / 5.0 if waiting else 0.0
+    row[4] = phase == BLOCKED
+    row[5] = machine[job[j, HELD], QUEUE] / machines if phase == BLOCKED else 0.0
+    row[6] = phase == OUTSIDE
+    row[7] = scalar[IN_SHOP] / machines if phase == OUTSIDE else 0.0
+    row[8] = mine[QUEUE] / machines
+    row[9] = mine[LOAD_LEFT] * machines / total
+    row[10] = row[11] = row[12] = row[13] = row[14] = 0.0
+    row[15] = k + 1 == job[j, COUNT]
+    if k + 1 < job[j, COUNT]:
+        after = machine[operation[k + 1, MACHINE]]
+        row[10] = after[OCCUPANT] < 0
+        row[11] = after[QUEUE] / machines
+        row[12] = operation[k + 1, DURATION] * per_mean
+        row[13] = min(after[BUSY_FOR] * per_mean, 3.0)
+        row[14] = after[HOLDS_FINISHED]
+
+
+@njit(cache=True)
+def observe_jobs(state, observation, lane):
+    """Write the candidate observation."""
+    per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
+    describe_machines(state, lane)
+    for j in range(state.job.shape[1]):
+        present = state.job[lane, j, PHASE] != DONE
+        observation.job_mask[lane, j] = present
+        if present:
+            show_candidate(state, observation.candidates[lane, j], lane, j, per_mean)
+        else:
+            observation.candidates[lane, j, :] = 0.0
+
+
+@njit(cache=True)
+def observe(state, observation, lane, fresh):
+    """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
+    if state.setting[GRAPH]:
+        if fresh:
+            show_instance(state, observation, lane)
+        observe_graph(state, observation, lane)
+    else:
+        observe_jobs(state, observation, lane)
+    observation.action_mask[lane, :] = state.legal[lane]
+
+
+@njit(cache=True)
+def copy_observation(source, target, lane):
+    """Copy the observation of a lane."""
+    if source.operations.shape[0] > 0:
+        target.operations[lane] = source.operations[lane]
+        target.operation_mask[lane] = source.operation_mask[lane]
+        target.operation_machine[lane] = source.operation_machine[lane]
+        target.operation_next[lane] = source.operation_next[lane]
+        target.jobs[lane] = source.jobs[lane]
+        target.job_operation[lane] = source.job_operation[lane]
+        target.wait_for[lane] = source.wait_for[lane]
+        target.machines[lane] = source.machines[lane]
+        target.machine_mask[lane] = source.machine_mask[lane]
+    else:
+        target.candidates[lane] = source.candidates[lane]
+    target.job_mask[lane] = source.job_mask[lane]
+    target.action_mask[lane] = source.action_mask[lane]
+
+
+# --- One lane: what an environment does ------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def restart_lane(state, source, observation, seed, lane):
+    """Begin the episode with the given seed, or the next of the lane where it is negative."""
+    scalar = state.scalar[lane]
+    if seed >= 0:
+        scalar[BASE_SEED] = scalar[SEED] = seed
+        scalar[EPISODE] = 0
+    else:
+        scalar[EPISODE] += 1
+        scalar[SEED] = np.int64(derive(np.uint64(scalar[BASE_SEED]), scalar[EPISODE]))
+    reset_lane(state, source, lane)
+    observe(state, observation, lane, True)
+
+
+@njit(cache=True, nogil=True)
+def play_action(state, outcome, action, lane):
+    """Apply an action, legal or not, and write its reward and what became of the episode."""
+    scalar = state.scalar[lane]
+    scalar[ELAPSED] += 1
+    legal = 0 <= action < state.legal.shape[1] and state.legal[lane, action] == 1
+    outcome.invalid[lane] = not legal
+    if legal:
+        before = scalar[POTENTIAL]
+        apply_action(state, lane, action)
+        scalar[POTENTIAL] = potential(state, lane)
+        cost = np.float64(scalar[POTENTIAL] - before)
+        if scalar[STATUS] == DEADLOCK:
+            cost += scalar[TOTAL_WORK]
+        outcome.reward[lane] = -cost / reward_divisor(state, lane)
+    else:
+        outcome.reward[lane] = INVALID_ACTION_REWARD
+    limit = state.setting[STEP_LIMIT]
+    status = scalar[STATUS]
+    if status == RUNNING and 0 < limit <= scalar[ELAPSED]:
+        status = TRUNCATED
+    outcome.terminated[lane] = status == FINISHED or status == DEADLOCK
+    outcome.truncated[lane] = status == TRUNCATED
+    return status
+
+
+@njit(cache=True, nogil=True)
+def step_lane(state, source, observation, final, outcome, actions, autoreset, lane):
+    """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
+
+    The last observation of an episode that is followed by another goes to `final`.
+    """
+    status = play_action(state, outcome, actions[lane], lane)
+    if status != RUNNING:
+        outcome.scalar[lane] = state.scalar[lane]
+        outcome.real[lane] = state.real[lane]
+        outcome.operation[lane] = state.operation[lane]
+    if not outcome.invalid[lane]:
+        observe(state, observation, lane, False)
+    if status != RUNNING and autoreset:
+        copy_observation(observation, final, lane)
+        restart_lane(state, source, observation, -1, lane)
+
+
+# --- All lanes: the compiled entry points ----------------------------------------------------
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def reset_batch(state, source, observation, seeds, chosen):
+    """Restart the chosen lanes."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        if chosen[lane]:
+            restart_lane(state, source, observation, seeds[lane], lane)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def step_batch(state, source, observation, final, outcome, actions, autoreset, chosen):
+    """Step the chosen lanes."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        if chosen[lane]:
+            step_lane(state, source, observation, final, outcome, actions, seeds, autoreset, lane)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def observe_batch(state, observation):
+    """Write all observations afresh."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        observe(state, observation, lane, True)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def rule_action_batch(state, rule, actions):
+    """Write the action of a rule for each lane; -1 where nothing is legal."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        actions[lane] = rule_action(state, lane, rule)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def run_rule_batch(state, rule, temperature, samples):
+    """Play every lane to its end under a rule, with noise where the temperature is positive."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        if temperature > 0.0:
+            while state.scalar[lane, STATUS] == RUNNING:
+                action = noisy_rule_action(state, lane, rule, temperature, samples[lane])
+                apply_action(state, lane, action)
+        else:
+            run_rule(state, lane, rule)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def rollout_batch(state, scratch, rules, caps, values):
+    """Write the rollout values of all lanes."""
+    for index in prange(state.scalar.shape[0]):
+        lane = np.int64(index)  # the unsigned index would turn sums into floats
+        rollout_lane(state, scratch, rules, caps, values, lane)
