@@ -1,0 +1,283 @@
+"""Where agents are compared: the episodes of one scenario, the same for every agent."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatchgym.envs.core.errors import ParameterError
+
+__all__ = ["PROBLEMS", "Arena", "Choose", "Episode", "Problem", "find_problem"]
+
+Choose = Callable[[Any, Mapping[str, NDArray[Any]]], NDArray[np.integer]]
+"""Takes a vector environment and its observation (arrays with leading B); gives B actions."""
+
+MAX_LANES = 128
+"""Most episodes played side by side."""
+LANE_BUDGET = 40_000
+"""Operations in all lanes together: bounds the memory of a network's batch."""
+TIMED_DECISIONS = 64
+"""Decisions of an episode that are timed one by one."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem of the suite as the evaluation sees it.
+
+    Attributes:
+        name: the Hydra name, also the name of the sub-package in ``dispatchgym.envs``.
+        env_id: canonical id for ``gymnasium.make_vec``.
+        objective: what is minimised, in the plural form of a table's title.
+    """
+
+    name: str
+    env_id: str
+    objective: str
+
+    def rules(self) -> tuple[str, ...]:
+        """Return the names of the dispatching rules."""
+        return tuple(gym.make_vec(self.env_id, num_envs=1).unwrapped.rules)
+
+    @property
+    def module(self) -> ModuleType:
+        """The sub-package with ``validate``, ``make_instance``, ``scenarios`` and ``solve``."""
+        return importlib.import_module(f"dispatchgym.envs.{self.name}")
+
+
+PROBLEMS = {
+    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan"),
+}
+
+
+def find_problem(name: str) -> Problem:
+    """Return the problem of a Hydra name.
+
+    Raises:
+        ParameterError: there is none of this name.
+    """
+    if name not in PROBLEMS:
+        raise ParameterError(f"env: found {name!r}, expected one of {', '.join(PROBLEMS)}")
+    return PROBLEMS[name]
+
+
+class Episode(NamedTuple):
+    """What one episode gave.
+
+    Attributes:
+        objective: in natural units; nan when the episode ended without a complete schedule.
+        schedule: the dict of arrays that the validator reads.
+        status: ``finished``, ``deadlock`` or ``truncated``.
+        seconds: wall time of its share of the batch.
+        bound: a proven lower bound on any schedule's objective that came with it, else nan.
+    """
+
+    objective: float
+    schedule: Mapping[str, Any]
+    status: str
+    seconds: float
+    bound: float = float("nan")
+
+
+@dataclass
+class Arena:
+    """The episodes of one scenario: every agent meets the same instances and disturbances.
+
+    Attributes:
+        problem: which problem.
+        scenario: an instance, the same in every episode, or a generator or the name of a random
+            scenario, of which each seed is another instance.
+        seeds: episode seeds; they also fix the disturbances.
+        options: keyword arguments of the environment.
+    """
+
+    problem: Problem
+    scenario: Any
+    seeds: tuple[int, ...]
+    options: Mapping[str, Any]
+    _vectors: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the instance of every seed."""
+        if isinstance(self.scenario, str):
+            make = self.problem.module.make_instance
+            self.instances = [make(self.scenario, seed) for seed in self.seeds]
+        elif hasattr(self.scenario, "generate"):
+            self.instances = [self.scenario.generate(seed) for seed in self.seeds]
+        else:
+            self.instances = [self.scenario] * len(self.seeds)
+
+    @property
+    def max_lanes(self) -> int:
+        """How many episodes to play side by side."""
+        largest = max(instance.num_operations for instance in self.instances)
+        return int(np.clip(LANE_BUDGET // largest, 1, MAX_LANES))
+
+    def vector(self, lanes: int, **changes: Any) -> Any:
+        """Return a batch of lanes; the same one for the same arguments, to be reset by the user.
+
+        Args:
+            lanes: number of lanes.
+            **changes: keyword arguments of the environment that differ from the arena's.
+        """
+        key = (lanes, *sorted(changes.items()))
+        if key not in self._vectors:
+            made = gym.make_vec(
+                self.problem.env_id,
+                num_envs=lanes,
+                vectorization_mode="vector_entry_point",
+                **{
+                    "scenario": self.scenario,
+                    "autoreset_mode": "SameStep",
+                    "copy": False,
+                    "invalid_action": "raise",
+                    **self.options,
+                    **changes,
+                },
+            )
+            self._vectors[key] = made.unwrapped
+        return self._vectors[key]
+
+    def play(self, choose: Choose, *, times: int = 1, **changes: Any) -> list[list[Episode]]:
+        """Play every seed, several times where the choice is random.
+
+        Args:
+            choose: gives the actions of a batch.
+            times: how often each seed is played.
+            **changes: keyword arguments of the environment that differ from the arena's.
+
+        Returns:
+            For each time the episodes in the order of the seeds.
+        """
+
+        def play(vector: Any, seeds: list[int]) -> list[Episode]:
+            return play_batch(vector, seeds, choose)
+
+        return self._in_batches(play, times, changes)
+
+    def run_rule(self, rule: str, **changes: Any) -> list[Episode]:
+        """Play every seed under a rule, whole episodes inside the kernel."""
+
+        def play(vector: Any, seeds: list[int]) -> list[Episode]:
+            return run_rule_batch(vector, seeds, rule)
+
+        return self._in_batches(play, 1, changes)[0]
+
+    def sample_rule(
+        self, rule: str, temperature: float, times: int, **changes: Any
+    ) -> list[list[Episode]]:
+        """Play every seed several times under a randomised rule; ordered as in `play`."""
+        vector = self.vector(times, **changes)
+        by_seed = [run_rule_batch(vector, [seed] * times, rule, temperature) for seed in self.seeds]
+        return [list(episodes) for episodes in zip(*by_seed, strict=True)]
+
+    def _in_batches(
+        self,
+        play: Callable[[Any, list[int]], list[Episode]],
+        times: int,
+        changes: Mapping[str, Any],
+    ) -> list[list[Episode]]:
+        """Play batches of lanes until every seed has been played `times` times."""
+        wanted = list(self.seeds) * times
+        lanes = min(len(wanted), self.max_lanes)
+        vector = self.vector(lanes, **changes)
+        episodes: list[Episode] = []
+        for start in range(0, len(wanted), lanes):
+            seeds = wanted[start : start + lanes]
+            # A batch has a fixed size: the last one is filled up with a seed already there.
+            padded = seeds + [seeds[-1]] * (lanes - len(seeds))
+            episodes += play(vector, padded)[: len(seeds)]
+        size = len(self.seeds)
+        return [episodes[start : start + size] for start in range(0, len(episodes), size)]
+
+    def decision_times(self, choose: Choose, *, lanes: int = 1, **changes: Any) -> NDArray[Any]:
+        """Time single decisions of one episode.
+
+        Args:
+            choose: gives the actions of a batch.
+            lanes: how many copies of the episode a single decision takes (search).
+            **changes: keyword arguments of the environment that differ from the arena's.
+
+        Returns:
+            Milliseconds of the first decisions of an episode played alone, at most 64.
+        """
+        vector = self.vector(lanes, **changes)
+        observation, _ = vector.reset(seed=[self.seeds[0]] * lanes)
+        choose(vector, observation)  # whatever is compiled or loaded at first is no decision time
+        times = []
+        for _ in range(TIMED_DECISIONS):
+            begin = time.perf_counter()
+            actions = choose(vector, observation)
+            times.append(1000.0 * (time.perf_counter() - begin))
+            observation, _, terminated, truncated, _ = vector.step(actions)
+            if terminated[0] or truncated[0]:
+                break
+        return np.array(times)
+
+
+def play_batch(vector: Any, seeds: Sequence[int], choose: Choose) -> list[Episode]:
+    """Play one episode in each lane of a batch that resets lanes by itself.
+
+    Args:
+        vector: vector environment with autoreset mode SameStep, one lane a seed.
+        seeds: episode seeds, one a lane.
+        choose: gives the actions.
+
+    Returns:
+        One episode a lane.
+    """
+    begin = time.perf_counter()
+    observation, _ = vector.reset(seed=list(seeds))
+    found: dict[int, Episode] = {}
+    while len(found) < len(seeds):
+        actions = choose(vector, observation)
+        observation, _, terminated, truncated, info = vector.step(actions)
+        for lane in np.flatnonzero(terminated | truncated):
+            if lane not in found:
+                found[lane] = episode_of(info["final_info"], int(lane))
+    share = (time.perf_counter() - begin) / len(seeds)
+    return [found[lane]._replace(seconds=share) for lane in range(len(seeds))]
+
+
+def run_rule_batch(
+    vector: Any, seeds: Sequence[int], rule: str, temperature: float = 0.0
+) -> list[Episode]:
+    """Play one episode in each lane under a rule, inside the kernel.
+
+    Args:
+        vector: vector environment, one lane a seed.
+        seeds: episode seeds, one a lane.
+        rule: name of the rule.
+        temperature: above 0 each lane randomises the rule in its own way.
+
+    Returns:
+        One episode a lane.
+    """
+    begin = time.perf_counter()
+    vector.reset(seed=list(seeds))
+    final = vector.run_rule(rule, temperature)
+    share = (time.perf_counter() - begin) / len(seeds)
+    return [episode_of(final, lane)._replace(seconds=share) for lane in range(len(seeds))]
+
+
+def episode_of(final: Mapping[str, Any], lane: int) -> Episode:
+    """Read the record of the episode that ended in a lane from the final info of a batch."""
+    # The batch writes the next episode over its buffers: what is kept must be copied.
+    schedule = {
+        key: np.array(value[lane])
+        for key, value in final["schedule"].items()
+        if not key.startswith("_")
+    }
+    objective = float(final["objective"][lane])
+    if np.isfinite(objective):
+        status = "finished"
+    else:
+        status = "deadlock" if final["deadlock"][lane] else "truncated"
+    return Episode(objective, schedule, status, 0.0)

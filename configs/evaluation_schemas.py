@@ -1,0 +1,101 @@
+"""Schemas of `evaluate` and `benchmark`: Hydra refuses unknown keys and wrong types with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from dispatchgym.configs.schemas import register_schemas
+
+__all__ = ["register_evaluation_schemas"]
+
+
+@dataclass
+class SearchConfig:
+    """`search=none`, `search=best_of` or `search=rollout`."""
+
+    name: str = "none"
+    samples: int = 128
+    temperature: float = 1.0
+
+
+@dataclass
+class ExactConfig:
+    """The exact solver: seconds for one instance, and threads."""
+
+    time_limit: float = 60.0
+    workers: int = 2
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of `evaluate.yaml`.
+
+    Attributes:
+        agents: `rules`, a rule, `rollout`, `exact`, a shipped agent, a checkpoint folder; or a
+            list of these.
+        scenario: a name, a file, or a list of these.
+        seeds: N for seeds 0..N-1, or a list.
+        mode: short for `env.mode`: `classic`, `blocking` or `interrupting`.
+        probabilities: shutdown probabilities, each of which is evaluated; null: that of `env`.
+        search: test-time search of named agents.
+        exact: the exact solver.
+        out: results go to this file, .json or .csv.
+        pictures: pictures go to this folder.
+        progress: show a progress bar.
+    """
+
+    env: Any = MISSING
+    agents: Any = "rules"
+    scenario: Any = "la"
+    seeds: Any = 5
+    mode: str | None = None
+    probabilities: list[float] | None = None
+    search: SearchConfig = field(default_factory=SearchConfig)
+    exact: ExactConfig = field(default_factory=ExactConfig)
+    out: str | None = None
+    pictures: str | None = None
+    progress: bool = True
+
+
+@dataclass
+class BenchmarkConfig:
+    """Root of `benchmark.yaml`.
+
+    Attributes:
+        scenario: what is played.
+        num_envs: lanes stepped together.
+        mode: short for `env.mode`.
+        rule: the rule of the kernel measurement.
+        seconds: length of one measurement, above 0.
+        repeats: measurements of each kind; the median counts.
+        threads: threads of the stepping measurement; 0 for all.
+        out: results go to this JSON file.
+        peers: also measure JSSEnv and JobShopLib's environment.
+        peers_python: Python that has them; this one when null.
+    """
+
+    env: Any = MISSING
+    scenario: str = "random_10x10"
+    num_envs: int = 256
+    mode: str | None = None
+    rule: str = "spt"
+    seconds: float = 2.0
+    repeats: int = 5
+    threads: int = 0
+    out: str | None = None
+    peers: bool = False
+    peers_python: str | None = None
+
+
+def register_evaluation_schemas() -> None:
+    """Put the schemas into Hydra's ConfigStore; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    register_schemas()
+    store = ConfigStore.instance()
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="benchmark_schema", node=BenchmarkConfig)
+    store.store(group="search", name="search_schema", node=SearchConfig)

@@ -1,0 +1,101 @@
+"""``python -m dispatchgym.evaluate``: compare rules, agents and exact solvers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dispatchgym._cli import hydra, run
+from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
+from dispatchgym.envs.core.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from dispatchgym.agents.evaluation import EvaluationResult
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command; its settings come from the command line."""
+    register_evaluation_schemas()
+    run(_evaluate)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://dispatchgym.configs", config_name="evaluate")
+def _evaluate(config: Any) -> None:
+    from omegaconf import OmegaConf
+
+    from dispatchgym.agents.entrants import Search
+    from dispatchgym.agents.evaluation import Evaluation
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for key in ("out", "pictures"):
+        if plain[key] is not None:
+            _check_place(key, Path(plain[key]), folder=key == "pictures")
+    evaluation = Evaluation(
+        plain["agents"],
+        plain["scenario"],
+        plain["seeds"],
+        problem=plain["env"]["name"],
+        options=environment_options(plain),
+        probabilities=plain["probabilities"],
+        search=Search(**plain["search"]),
+        **plain["exact"],
+    )
+    try:
+        evaluation.run(progress=plain["progress"])
+    except KeyboardInterrupt:
+        # An hour's work is not thrown away: what is finished is shown and written as partial.
+        if evaluation.result.rows:
+            _deliver(evaluation.result, plain["out"], plain["pictures"])
+        raise
+    _deliver(evaluation.result, plain["out"], plain["pictures"])
+
+
+def environment_options(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the environment's keyword arguments from a composed configuration.
+
+    Args:
+        plain: the configuration as plain containers, with ``env`` and ``mode``.
+    """
+    options = {key: value for key, value in plain["env"].items() if key not in ("name", "scenario")}
+    if plain["mode"] is not None:
+        options["mode"] = plain["mode"]
+    if options["mode"] != "interrupting" and plain.get("probabilities") is None:
+        options["interrupts"] = None
+    return options
+
+
+def _deliver(result: EvaluationResult, out: str | None, pictures: str | None) -> None:
+    from rich.console import Console
+
+    from dispatchgym.agents.tables import WIDTH, tables
+
+    console = Console(width=WIDTH, highlight=False)
+    console.print(*tables(result), sep="\n\n")
+    if out is not None:
+        result.write(out)
+        console.print(f"{len(result.rows)} rows in {out}")
+    if pictures is not None:
+        from dispatchgym.agents.pictures import draw
+
+        for path in draw(result, Path(pictures)):
+            console.print(f"picture {path}")
+
+
+def _check_place(key: str, path: Path, *, folder: bool) -> None:
+    """Raise EvaluationError, before hours of work, where results could not be written."""
+    if folder and path.exists() and not path.is_dir():
+        raise EvaluationError(f"{key}: {path} is a file, expected a folder")
+    if not folder and path.is_dir():
+        raise EvaluationError(f"{key}: {path} is a folder, expected a file name")
+    if not folder and path.suffix.lower() not in (".json", ".csv"):
+        raise EvaluationError(f"{key}: found {path}, expected a name that ends in .json or .csv")
+    try:
+        (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"{key}: {path} cannot be written: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    main()
