@@ -308,7 +308,7 @@ def _colours(jobs: int) -> list[tuple[float, float, float]]:
         palette.append((0.55, 0.75, 0.95))
         return [_mix(colour, 0.25) for colour in palette[:jobs]]
     spread = [colormaps["turbo"](x)[:3] for x in np.linspace(0.06, 0.94, jobs)]
-    return [_mix(colour, 0.15 + 0.3 * (job % 2)) for job, colour in enumerate(spread)]
+    return [_mix(colour, 0.25 + 0.25 * (job % 2)) for job, colour in enumerate(spread)]
 
 
 def _mix(colour: Any, white: float) -> tuple[float, float, float]:
@@ -479,6 +479,9 @@ class _Film:
         times = np.linspace(0, self.chart.time, frames)
         shown = [np.asarray(self._picture(x * self.chart.time)) for x in (0.3, 0.6, 1.0)]
         palette = Image.fromarray(np.vstack(shown)).quantize(256, kmeans=1)
+        colours = np.array(palette.getpalette()).reshape(-1, 3)
+        colours[colours.sum(axis=1).argmax()] = 255  # the paper, which averaging makes grey
+        palette.putpalette(colours.ravel().tolist())
         return [
             self._picture(time).quantize(palette=palette, dither=Image.Dither.NONE)
             for time in times

@@ -27,7 +27,7 @@ def expected_members() -> set[str]:
     members = set()
     for name in tracked_files():
         top, _, rest = name.partition("/")
-        if top in SUB_PACKAGES and not name.endswith(".md") or "checkpoints/" in name:
+        if (top in SUB_PACKAGES and not name.endswith(".md")) or "checkpoints/" in name:
             members.add(f"dispatchgym/{name}")
         elif top == "scripts" and "/" not in rest:
             members.add(f"dispatchgym/{rest}")
