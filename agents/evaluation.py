@@ -256,7 +256,7 @@ class Evaluation:
                 arena = Arena(self.problem, scenario.content, self.seeds, setting.environment())
                 played = {}
                 for entrant in self.entrants:
-                    bar.set_description_str(f"{scenario.name} {entrant.name}")
+                    bar.set_description_str(f"{scenario.name} {entrant.name}", refresh=False)
                     played[entrant.name] = entrant.play(arena)
                     self._time(entrant, arena, scenario)
                     bar.update(scenario.work)

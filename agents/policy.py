@@ -40,8 +40,8 @@ def as_tensors(observation: Observation, device: torch.device) -> dict[str, Tens
 
 
 def mask_logits(logits: Tensor, mask: Tensor) -> Tensor:
-    """Logits with the smallest finite number where `mask` is zero."""
-    return logits.masked_fill(mask <= 0, torch.finfo(logits.dtype).min)
+    """Logits with a number of vanishing probability where `mask` is zero."""
+    return logits.masked_fill(mask <= 0, -1e8)
 
 
 class Policy:

@@ -1359,7 +1359,7 @@ def step_batch(state, source, observation, final, outcome, actions, autoreset, c
     for index in prange(state.scalar.shape[0]):
         lane = np.int64(index)  # the unsigned index would turn sums into floats
         if chosen[lane]:
-            step_lane(state, source, observation, final, outcome, actions, seeds, autoreset, lane)
+            step_lane(state, source, observation, final, outcome, actions, autoreset, lane)
 
 
 @njit(cache=True, nogil=True, parallel=True)
