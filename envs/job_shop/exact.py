@@ -178,26 +178,35 @@ def solve(
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = _SOLVER_SEED
     solver.parameters.max_time_in_seconds = time_limit
-    status = solver.solve(model.model)
-    if status == cp_model.OPTIMAL or status == cp_model.FEASIBLE:
-        starts = model.starts(solver)
-    elif status == cp_model.UNKNOWN:
-        starts = _one_after_the_other(problem)
-    else:
-        raise EvaluationError(
-            f"{instance.name}: the solver answered {solver.status_name(status)}; a schedule exists"
-        )
-    names = {cp_model.OPTIMAL: "optimal", cp_model.FEASIBLE: "feasible"}
+    status = solver.status_name(solver.solve(model.model)).lower()
+    starts = _starts(problem, model, solver, status)
+    return _result(problem, starts, status, max(floor, solver.best_objective_bound), began)
+
+
+def _starts(problem: _Problem, model: _Model, solver: Any, status: str) -> dict[Operation, int]:
+    """Return the start times found, or those of a plain schedule if time was too short."""
+    if status in ("optimal", "feasible"):
+        return model.starts(solver)
+    if status == "unknown":
+        return _one_after_the_other(problem)
+    raise EvaluationError(
+        f"{problem.instance.name}: the solver answered {status}, but every instance has a schedule"
+    )
+
+
+def _result(
+    problem: _Problem, starts: dict[Operation, int], status: str, bound: float, began: float
+) -> ExactResult:
+    """Check what was found and put it together."""
     schedule = _schedule(problem, starts)
     objective = _checked_makespan(problem, schedule)
-    proved = status == cp_model.OPTIMAL
-    bound = objective if proved else max(float(floor), float(solver.best_objective_bound))
     if bound > objective:
         raise EvaluationError(
-            f"{instance.name}: makespan {objective:.0f} is below the proven bound {bound:.0f}"
+            f"{problem.instance.name}: makespan {objective:.0f} is below the proven bound {bound}"
         )
+    proved = status == "optimal" or bound == objective
     seconds = time.perf_counter() - began
-    return ExactResult(objective, bound, proved, schedule, seconds, names.get(status, "unknown"))
+    return ExactResult(objective, float(bound), proved, schedule, seconds, status)
 
 
 def lower_bound(
@@ -488,8 +497,8 @@ def _schedule(problem: _Problem, starts: dict[Operation, int]) -> dict[str, npt.
     """Return start times as a schedule with departures and shutdowns."""
     exists = problem.instance.machine >= 0
     start = np.full(exists.shape, -1, dtype=np.int64)
-    for operation, value in starts.items():
-        start[operation] = value
+    for place, value in starts.items():
+        start[place] = value
     processing_end = np.where(exists, start + problem.processing, -1)
     end = processing_end.copy()
     if problem.blocking:

@@ -269,7 +269,7 @@ def _read_log(schedule: Mapping[str, Any]) -> IntArray:
     if log.size and (log.ndim != 2 or log.shape[1] != 5):
         raise _Malformed(f"interruptions: found shape {log.shape}, expected (L, 5)")
     log = log.reshape(-1, 5)
-    return log[log[:, 0] != -1]
+    return log[(log != -1).any(axis=1)]
 
 
 def _read_choice(schedule: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
