@@ -149,8 +149,8 @@ def solve(
         seed: Seed of the shutdowns, as in the environment, >= 0.
         time_limit: Seconds for the solver, > 0.
         workers: Threads of the solver, >= 1.
-        hint: A schedule to start from; if it is a valid one of this problem, its makespan is
-            an upper bound as well.
+        hint: A schedule to start from, valid for the instance. If it solves this very problem
+            (same mode, swap and shutdowns), the result is never worse.
 
     Returns:
         The best schedule, which has passed the validator, and a proven bound.
@@ -171,27 +171,25 @@ def solve(
     _check_budget(time_limit, workers)
     cp_model = _import_cp_model()
     floor = lower_bound(instance, mode, interrupts, seed)
-    model = _Model(cp_model, problem, _horizon(problem, hint), floor)
-    if hint is not None:
-        model.add_hint(_hint_starts(problem, hint))
+    known = _one_after_the_other(problem)
+    if hint is None:
+        model = _Model(cp_model, problem, _last_end(problem, known), floor)
+    else:
+        suggested = _hint_starts(problem, hint)
+        if _solves(problem, hint):
+            known = suggested
+        model = _Model(cp_model, problem, _last_end(problem, known), floor)
+        model.add_hint(suggested)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = _SOLVER_SEED
     solver.parameters.max_time_in_seconds = time_limit
     status = solver.status_name(solver.solve(model.model)).lower()
-    starts = _starts(problem, model, solver, status)
-    return _result(problem, starts, status, max(floor, solver.best_objective_bound), began)
-
-
-def _starts(problem: _Problem, model: _Model, solver: Any, status: str) -> dict[Operation, int]:
-    """Return the start times found, or those of a plain schedule if time was too short."""
     if status in ("optimal", "feasible"):
-        return model.starts(solver)
-    if status == "unknown":
-        return _one_after_the_other(problem)
-    raise EvaluationError(
-        f"{problem.instance.name}: the solver answered {status}, but every instance has a schedule"
-    )
+        known = model.starts(solver)
+    elif status != "unknown":
+        raise EvaluationError(f"{instance.name}: the solver answered {status}; a schedule exists")
+    return _result(problem, known, status, max(floor, solver.best_objective_bound), began)
 
 
 def _result(
@@ -339,23 +337,26 @@ def _import_cp_model() -> Any:
     return cp_model
 
 
-def _horizon(problem: _Problem, hint: Mapping[str, Any] | None) -> int:
-    """Return an upper bound on the optimal makespan."""
-    serial = int(problem.instance.release.max() + (problem.processing + problem.closed).sum())
-    if hint is None:
-        return serial
+def _hint_starts(problem: _Problem, hint: Mapping[str, Any]) -> dict[Operation, int]:
+    """Return the start times of a schedule that is valid for the instance in some mode."""
+    if not isinstance(hint, Mapping):
+        raise ParameterError(f"hint: found {type(hint).__name__}, expected a schedule")
     report = validate(problem.instance, hint)
     if not report.valid:
         raise ParameterError(f"hint: not a valid schedule: {report.violations[0].message}")
-    same = all(
-        np.array_equal(np.asarray(hint[name]), value) for name, value in _settings(problem).items()
-    )
-    return min(serial, int(report.objective)) if same else serial
-
-
-def _hint_starts(problem: _Problem, hint: Mapping[str, Any]) -> dict[Operation, int]:
     starts = np.asarray(hint["start"])
     return {operation: int(starts[operation]) for operation in problem.operations}
+
+
+def _solves(problem: _Problem, hint: Mapping[str, Any]) -> bool:
+    """Whether a schedule is one of this problem and not only of the same instance."""
+    return all(
+        np.array_equal(np.asarray(hint[name]), value) for name, value in _settings(problem).items()
+    )
+
+
+def _last_end(problem: _Problem, starts: dict[Operation, int]) -> int:
+    return max(start + int(problem.processing[place]) for place, start in starts.items())
 
 
 # ------------------------------------------------------------------------------ the model

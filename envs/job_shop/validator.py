@@ -89,7 +89,7 @@ class ValidationReport:
 
     Attributes:
         valid: Whether there is no violation; warnings do not count.
-        objective: Makespan computed from the departures, in time units; nan of a malformed schedule.
+        objective: Makespan computed from the departures, in time units; nan if malformed.
         violations: All faults.
         warnings: Operations that could start earlier, if that was asked for.
     """
