@@ -761,14 +761,14 @@ def _warn(instance: Instance, where: str) -> None:
 
 
 def _parse_numpy(data: bytes, options: _Options, source: str, name: str) -> list[Instance]:
+    if data.startswith(b"PK\x03\x04"):
+        data = _unpacked(data, source)
+    array = _integers(_array(data, source), source)
     if options.order is None:
         raise ParameterError(
             f"{source}: found a numpy array, expected order='durations_first' or "
             "order='machines_first': which of the two comes first on its axis of length 2"
         )
-    if data.startswith(b"PK\x03\x04"):
-        data = _unpacked(data, source)
-    array = _integers(_array(data, source), source)
     stack = array[None] if array.ndim == 3 else array
     _check_count(len(stack), source)
     first = int(options.order == "durations_first")
