@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from dispatchgym.agents.arena import Episode
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
+from dispatchgym.envs.core.simulation import check_choice
+from dispatchgym.envs.job_shop.env import MODES
 from dispatchgym.envs.job_shop.exact import lower_bound
 from dispatchgym.envs.job_shop.interrupts import Interrupts
 
@@ -87,6 +89,7 @@ def find_settings(
     """
     rest = dict(options or {})
     mode = rest.pop("mode", "classic")
+    check_choice("mode", mode, MODES)
     given = rest.pop("interrupts", None)
     interrupts = (
         Interrupts() if given is None and mode == "interrupting" else Interrupts.make(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dispatchgym._cli import hydra, run
+from dispatchgym._cli import command
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
 from dispatchgym.envs.core.errors import EvaluationError
 
@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run the command; its settings come from the command line."""
-    register_evaluation_schemas()
-    run(_evaluate)
-
-
-@hydra.main(version_base="1.3", config_path="pkg://dispatchgym.configs", config_name="evaluate")
-def _evaluate(config: Any) -> None:
+@command("evaluate", register_evaluation_schemas)
+def main(config: Any) -> None:
+    """Compare the agents as configured."""
     from omegaconf import OmegaConf
 
     from dispatchgym.agents.entrants import Search
@@ -72,7 +67,9 @@ def _deliver(result: EvaluationResult, out: str | None, pictures: str | None) ->
     from dispatchgym.agents.tables import WIDTH, tables
 
     console = Console(width=WIDTH, highlight=False)
-    console.print(*tables(result), sep="\n\n")
+    for table in tables(result):
+        console.print(table)
+        console.print()
     if out is not None:
         result.write(out)
         console.print(f"{len(result.rows)} rows in {out}")

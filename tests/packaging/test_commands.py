@@ -47,9 +47,58 @@ def test_command_shows_its_settings(name: str, tmp_path: Path) -> None:
 def test_command_refuses_an_unknown_setting(name: str, tmp_path: Path) -> None:
     done = dispatchgym(name, "no_such_setting=1", folder=tmp_path)
     assert done.returncode == 2
+    assert done.stderr.startswith("error: no_such_setting: there is no such setting")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("scenarios=la01", "scenarios: there is no such setting; did you mean scenario?"),
+        ("env.mod=classic", "env.mod: there is no such setting; did you mean mode?"),
+        ("seed=first", "seed: Value 'first' of type 'str' could not be converted to Integer"),
+        ("agent=spt", "agent: there is no such setting"),
+        ("env=job_shp", "Could not find 'env/job_shp'"),
+        ("out=chart.bmp", "out: found chart.bmp, expected a name that ends in .png"),
+        ("scenario=la", "'la' stands for 40 instances, expected one: la01, la02"),
+        ("scenario=la99", "la99"),
+        ("agents=blkrle", "did you mean blkrel"),
+        ("agents=rules", "stands for 20 agents, expected one: spt, lpt"),
+        ("frames=0 out=film.gif", "frames: found 0"),
+        ("mode=blokking", "blokking"),
+    ],
+)
+def test_render_tells_a_mistake_without_a_traceback(
+    setting: str, told: str, tmp_path: Path
+) -> None:
+    done = dispatchgym("render", *setting.split(), folder=tmp_path)
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ")
-    assert "no_such_setting" in done.stderr
+    assert told in done.stderr
     assert "Traceback" not in done.stderr
+    assert "_schema" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_render_writes_a_picture(suffix: str, tmp_path: Path) -> None:
+    out = tmp_path / "pictures" / f"ft06{suffix}"
+    done = dispatchgym(
+        "render",
+        *("scenario=ft06", "mode=interrupting", "agents=blkrel", "frames=3", f"out={out}"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"picture {out}\n")
+    assert out.read_bytes()[:3] in (b"\x89PN", b"GIF")
+    assert list(tmp_path.iterdir()) == [out.parent]
+
+
+def test_render_prints_text_without_a_file(tmp_path: Path) -> None:
+    done = dispatchgym("render", "scenario=ft06", "mode=classic", "agents=spt", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ft06, classic: spt, makespan 88\nM0 |")
+    assert list(tmp_path.iterdir()) == []
 
 
 def raising(error: BaseException) -> Callable[[], None]:

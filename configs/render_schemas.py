@@ -1,0 +1,52 @@
+"""Schema of `render`: Hydra refuses unknown keys and wrong types with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from dispatchgym.configs.evaluation_schemas import (
+    ExactConfig,
+    SearchConfig,
+    register_evaluation_schemas,
+)
+
+__all__ = ["RenderConfig", "register_render_schemas"]
+
+
+@dataclass
+class RenderConfig:
+    """Root of `render.yaml`.
+
+    Attributes:
+        agents: who plays: a rule, `rollout`, `exact`, a shipped agent or a checkpoint folder.
+        scenario: what is played: the name of one instance, a random scenario, or a file.
+        seed: of the episode: its random instance and its shutdowns.
+        mode: short for `env.mode`: `classic`, `blocking` or `interrupting`.
+        search: test-time search of the agent.
+        exact: the exact solver.
+        out: the picture, .png, .pdf or .svg, or the film, .gif; null prints it as text.
+        frames: number of pictures of a film.
+        title: text above the chart; null: instance, mode, seed, agent and makespan.
+    """
+
+    env: Any = MISSING
+    agents: str = "blkrel"
+    scenario: str = "la01"
+    seed: int = 0
+    mode: str | None = None
+    search: SearchConfig = field(default_factory=SearchConfig)
+    exact: ExactConfig = field(default_factory=ExactConfig)
+    out: str | None = None
+    frames: int = 120
+    title: str | None = None
+
+
+def register_render_schemas() -> None:
+    """Put the schema into Hydra's ConfigStore; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    register_evaluation_schemas()
+    ConfigStore.instance().store(name="render_schema", node=RenderConfig)
