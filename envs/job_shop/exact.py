@@ -3,8 +3,8 @@
 Classic: one interval per operation, no two of a machine overlap. Blocking with swap: a job
 departs when it enters its next machine, and one Boolean per pair of operations of a machine
 says which comes first; simultaneous exchanges close a cycle of zero length, which is allowed.
-Blocking without swap: each move gets a rank, and ranks rise along every chain of waiting, so
-that the moves of one instant can be put in an order (Mascis, Pacciarelli: "Job-shop scheduling
+Blocking without swap, and operations without duration: each move gets a rank, and ranks rise
+along every chain of waiting, so that the moves of one instant can be put in an order (Mascis, Pacciarelli: "Job-shop scheduling
 with blocking and no-wait constraints", European Journal of Operational Research 143, 2002, for
 the alternative graph behind these models). With shutdowns the optimum is clairvoyant: all
 shutdowns are known from the start, and no policy that learns of them as they happen can do
@@ -378,8 +378,9 @@ class _Model:
         self._add_jobs()
         if problem.blocking:
             order = {pair: self._ordered(pair) for pair in self._pairs()}
-            if not problem.swap:
-                self._forbid_swaps(order)
+            zero = any(problem.processing[operation] == 0 for operation in self.start)
+            if zero or not problem.swap:
+                self._rank_moves(order)
         else:
             self._add_intervals()
         self.model.minimize(self.makespan)
@@ -447,20 +448,28 @@ class _Model:
         for rule in rules:
             rule.only_enforce_if(*conditions)
 
-    def _forbid_swaps(self, order: dict[Pair, Any]) -> None:
-        """Rank the moves into the operations so that each follows those it has to wait for."""
+    def _rank_moves(self, order: dict[Pair, Any]) -> None:
+        """Rank the moves into the operations so that each follows those it has to wait for.
+
+        Moves of one instant may share a rank if swaps are allowed. Entering an operation and
+        leaving it never do, even if it has no duration: a job cannot slip between two others
+        that exchange their machines.
+        """
         count = len(self.start)
         rank = {operation: self.model.new_int_var(0, count, "") for operation in self.start}
         for job, operation in self.start:
             if not self.problem.is_last((job, operation)):
                 self.model.add(rank[job, operation + 1] >= rank[job, operation] + 1)
+        step = 0 if self.problem.swap else 1
         for (first, second), before in order.items():
             if before is None:
                 continue
             for a, b, condition in ((first, second, before), (second, first, before.negated())):
                 if not self.problem.is_last(a):
-                    rule = self.model.add(rank[b] >= rank[a[0], a[1] + 1] + 1)
-                    rule.only_enforce_if(condition)
+                    rule = self.model.add(rank[b] >= rank[a[0], a[1] + 1] + step)
+                else:
+                    rule = self.model.add(rank[b] >= rank[a] + 1)
+                rule.only_enforce_if(condition)
 
 
 # --------------------------------------------------------------------------- the schedule

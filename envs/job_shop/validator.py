@@ -697,11 +697,16 @@ def _orders(instance: Instance, plan: _Plan) -> list[list[list[Operation]]]:
 
 
 def _wait(edges: Edges, before: Operation, after: Operation, instance: Instance) -> None:
-    """Note that entering `after` waits for leaving `before`, unless that is the same move."""
+    """Note that entering `after` waits for leaving `before`, unless that is the same move.
+
+    Leaving the shop is no move; it follows the entering of the last operation, and that is of
+    this instant only if the operation has no duration.
+    """
     job, operation = before
-    out = (job, operation + 1)
-    if out[1] < instance.operations[job] and out != after:
-        edges[after].add(out)
+    if operation + 1 == instance.operations[job]:
+        edges[after].add(before)
+    elif after != (job, operation + 1):
+        edges[after].add((job, operation + 1))
 
 
 def _find_cycle(edges: Edges) -> list[Operation]:

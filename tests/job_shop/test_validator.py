@@ -218,6 +218,16 @@ def test_passing_through_in_no_time_has_an_order_without_exchange():
     assert codes(instance, schedule) == set()
 
 
+def test_nobody_slips_between_two_operations_of_a_job():
+    """Job 0 stays on its machine for two operations; job 1 is there for no time in between."""
+    instance = Instance.from_jobs([[(0, 3), (0, 2)], [(0, 0)]])
+    schedule = schedule_of(instance, mode="blocking", swap=False)
+    for time, expected in ((0, set()), (3, {"swap"}), (5, set())):
+        for name in ("start", "processing_end", "end"):
+            schedule[name][1, 0] = time
+        assert codes(instance, schedule) == expected
+
+
 @pytest.mark.parametrize("settings", [OPERATION_SHUTDOWNS, CALENDAR])
 @pytest.mark.parametrize("policy", ["resume", "restart", "finish_first"])
 def test_interruption_log(settings, policy):
