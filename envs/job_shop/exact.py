@@ -4,11 +4,12 @@ Classic: one interval per operation, no two of a machine overlap. Blocking with 
 departs when it enters its next machine, and one Boolean per pair of operations of a machine
 says which comes first; simultaneous exchanges close a cycle of zero length, which is allowed.
 Blocking without swap, and operations without duration: each move gets a rank, and ranks rise
-along every chain of waiting, so that the moves of one instant can be put in an order (Mascis, Pacciarelli: "Job-shop scheduling
-with blocking and no-wait constraints", European Journal of Operational Research 143, 2002, for
-the alternative graph behind these models). With shutdowns the optimum is clairvoyant: all
-shutdowns are known from the start, and no policy that learns of them as they happen can do
-better.
+along every chain of waiting, so that the moves of one instant can be put in an order. The
+alternative graph behind these models is that of Mascis, Pacciarelli: "Job-shop scheduling with
+blocking and no-wait constraints", European Journal of Operational Research 143, 2002.
+
+With shutdowns the optimum is clairvoyant: all shutdowns are known from the start, and no policy
+that learns of them as they happen can do better.
 
 Needs the extra ``exact``; `lower_bound` does not.
 """
