@@ -20,6 +20,8 @@ from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.core.files import write_whole
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from dispatchgym.agents.summary import Summary
 
 __all__ = ["Evaluation", "EvaluationResult", "Row", "evaluate"]
@@ -240,26 +242,18 @@ class Evaluation:
 
     def run(self, *, progress: bool = True) -> None:
         """Play everything; rows of an instance appear when all agents have played it."""
-        from tqdm import tqdm
-
         steps = [(scenario, setting) for scenario in self.scenarios for setting in self.settings]
         total = sum(scenario.work for scenario, _ in steps) * len(self.entrants)
-        bar = tqdm(
-            total=total,
-            delay=2,
-            disable=not progress,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f} % |{bar}| {elapsed}, {remaining} left  {desc}",
-        )
-        with bar:
+        with _progress_bar(progress) as bar:
+            task = bar.add_task("", total=total)
             for scenario, setting in steps:
                 arena = Arena(self.problem, scenario.content, self.seeds, setting.environment())
                 played = {}
                 for entrant in self.entrants:
-                    bar.set_description_str(f"{scenario.name} {entrant.name}", refresh=False)
+                    bar.update(task, description=f"{scenario.name} {entrant.name}")
                     played[entrant.name] = entrant.play(arena)
                     self._time(entrant, arena, scenario)
-                    bar.update(scenario.work)
+                    bar.advance(task, scenario.work)
                 self.result.rows += self._rows(scenario, setting, arena, played)
         self.result.complete = True
 
@@ -346,6 +340,30 @@ class Evaluation:
             decision_ms_p50=float(p50),
             decision_ms_p99=float(p99),
         )
+
+
+def _progress_bar(shown: bool) -> Progress:
+    """Return a bar on standard error that vanishes when it is done."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description:<22.22}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not shown,
+    )
 
 
 def _best_sample(instance: Any, seed: int, episodes: Mapping[str, Episode]) -> Sample | None:

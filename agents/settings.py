@@ -13,7 +13,7 @@ from dispatchgym.envs.job_shop.env import MODES
 from dispatchgym.envs.job_shop.exact import lower_bound
 from dispatchgym.envs.job_shop.interrupts import Interrupts
 
-__all__ = ["Reference", "Setting", "find_reference", "find_settings"]
+__all__ = ["Reference", "Setting", "environment_options", "find_reference", "find_settings"]
 
 
 class Reference(NamedTuple):
@@ -72,6 +72,23 @@ class Setting:
         probability = float(schedule["interrupt_probability"])
         interrupts = replace(self.interrupts, probability=probability)
         return replace(self, interrupts=interrupts, probability=probability)
+
+
+def environment_options(
+    env: Mapping[str, Any], mode: str | None = None, *, interrupted: bool = False
+) -> dict[str, Any]:
+    """Return the keyword arguments of the environment from its composed configuration.
+
+    Args:
+        env: the ``env`` group: ``name``, ``scenario`` and keyword arguments.
+        mode: replaces the mode of the group.
+        interrupted: machines shut down whatever the mode.
+    """
+    options = {key: value for key, value in env.items() if key not in ("name", "scenario")}
+    options["mode"] = mode or options["mode"]
+    if options["mode"] != "interrupting" and not interrupted:
+        options["interrupts"] = None
+    return options
 
 
 def find_settings(

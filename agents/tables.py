@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["WIDTH", "as_text", "tables"]
 
 WIDTH = 80
-AGENT_WIDTH = 20
+AGENT_WIDTH = 18
 REFERENCE_NAMES = {
     "optimum": "a proven optimum",
     "best_known": "the best known value",
@@ -53,29 +53,24 @@ def as_text(renderables: Iterable[RenderableType], width: int = WIDTH) -> str:
     """Return renderables as plain text of at most `width` columns, without trailing blanks."""
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None, legacy_windows=False)
-    for renderable in renderables:
-        console.print(renderable)
+    for index, renderable in enumerate(renderables):
+        console.print(*[""] * (index > 0), renderable, sep="\n")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
 # --- One shutdown probability ----------------------------------------------------------------
 
 
-def _overall(result: EvaluationResult, summary: Summary) -> Table:
+def _overall(result: EvaluationResult, summary: Summary) -> RenderableType:
     lines = _sorted([line for line in summary.lines if line.group == ALL_INSTANCES])
     groups = {line.agent: line for line in summary.lines if line.group == ALL_GROUPS}
     several = len(summary.groups) > 1
     rival = next((line.versus for line in lines if line.versus), None)
-    table = _table(f"Mean {_title(result)}")
-    table.add_column("mean", justify="right")
-    if several:
-        table.add_column("groups", justify="right")
-    table.add_column("gap %", justify="right")
+    table = _table()
+    _add(table, "mean", *(["groups"] if several else []), "gap %")
     if rival is not None:
-        table.add_column(f"% vs {rival} [95 %]", justify="right")
-    table.add_column("p50 ms", justify="right")
-    table.add_column("p99 ms", justify="right")
-    table.add_column("valid", justify="right")
+        _add(table, f"% vs {_agent(rival, 10)} [95 %]")
+    _add(table, "ms p50", "ms p99", "valid")
     for line in lines:
         cells = [_agent(line.agent), _number(line.objective)]
         if several:
@@ -85,17 +80,20 @@ def _overall(result: EvaluationResult, summary: Summary) -> Table:
             cells.append(_difference(line))
         cells += [_milliseconds(line.decision_ms_p50), _milliseconds(line.decision_ms_p99)]
         table.add_row(*cells, _count(line), style=_style(line, result))
-    return table
+    title = f"Mean {_title(result)}"
+    if several:
+        title += " (groups: mean over groups)"
+    return _titled(title, table)
 
 
-def _by_group(result: EvaluationResult, summary: Summary) -> list[Table]:
+def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     if len(summary.groups) < 2:
         return []
     means = [ALL_INSTANCES, ALL_GROUPS]
-    shown = _pivot(result, summary, f"{result.problem.objective}, mean by group", _objective, means)
-    shown += _pivot(result, summary, "gap, % by group", lambda line: _percent(line.gap), means)
+    shown = _pivot(result, summary, f"Mean {result.problem.objective} by group", _objective, means)
+    shown += _pivot(result, summary, "Gap by group, %", lambda line: _percent(line.gap), means)
     if any(line.versus for line in summary.lines):
-        title = "% against the best rule of each group, * where the 95 % interval excludes 0"
+        title = "Against the best rule of each group, %; * the 95 % interval excludes 0"
         if not result.rules:
             title = title.replace("the best rule of each group", f"{summary.agents[0]} by group")
         shown += _pivot(result, summary, title, _starred, [ALL_INSTANCES])
@@ -108,7 +106,7 @@ def _pivot(
     title: str,
     cell: Callable[[Line], str],
     means: Sequence[str],
-) -> list[Table]:
+) -> list[RenderableType]:
     """Return a table of agents by groups, cut into several where it is too wide."""
     order = [line.agent for line in _sorted([x for x in summary.lines if x.group == ALL_INSTANCES])]
     columns = []
@@ -121,7 +119,7 @@ def _pivot(
 # --- Several shutdown probabilities ----------------------------------------------------------
 
 
-def _by_probability(result: EvaluationResult, summary: Summary) -> list[Table]:
+def _by_probability(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     order = [
         line.agent
         for line in _sorted(
@@ -132,42 +130,44 @@ def _by_probability(result: EvaluationResult, summary: Summary) -> list[Table]:
             ]
         )
     ]
-    shown = []
-    means = [ALL_GROUPS, ALL_INSTANCES] if len(summary.groups) > 1 else [ALL_INSTANCES]
-    for group in means:
-        columns = [
+    by_mean = {
+        group: [
             Column(f"q={q:g}", [_number(summary.line(name, group, q).objective) for name in order])
             for q in _asked(summary)
         ]
-        title = f"{_title(result)}: {group}, by shutdown probability q"
-        shown += _cut(title, "agent", [_agent(name) for name in order], columns)
+        for group in (ALL_GROUPS, ALL_INSTANCES)
+    }
+    shown: list[RenderableType] = [Text(f"Mean {_title(result)}", style="bold")]
+    words = f"{ALL_GROUPS}, by shutdown probability q"
+    if by_mean[ALL_GROUPS] == by_mean[ALL_INSTANCES]:
+        words = f"{ALL_INSTANCES} and {words}" if len(summary.groups) > 1 else words
+        del by_mean[ALL_INSTANCES]
+    names = [_agent(name) for name in order]
+    shown += _cut(words.capitalize(), "agent", names, by_mean[ALL_GROUPS])
+    if ALL_INSTANCES in by_mean:
+        shown += _cut(ALL_INSTANCES.capitalize(), "agent", names, by_mean[ALL_INSTANCES])
     if result.rules and len(summary.groups) > 1:
         shown += _best_rules(result, summary)
     return shown + _against_rules(result, summary)
 
 
-def _best_rules(result: EvaluationResult, summary: Summary) -> list[Table]:
+def _best_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     columns = []
     for q in _asked(summary):
         best = [summary.best_rule(result.rules, group, q) for group in summary.groups]
         texts = ["-" if x is None else f"{_number(x.objective)} {x.agent}" for x in best]
         columns.append(Column(f"q={q:g}", texts))
-    title = f"{result.problem.objective} of the best rule, mean by group"
+    title = f"Mean {result.problem.objective} of the best rule by group"
     return _cut(title, "group", list(summary.groups), columns)
 
 
-def _against_rules(result: EvaluationResult, summary: Summary) -> list[Table]:
+def _against_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     """Return one table with a line for each agent that is no rule and each probability."""
     others = [name for name in summary.agents if name not in result.rules]
     if not others:
         return []
-    table = _table("Against the best rule at each q", "agent")
-    for name in ("q", "mean", "gap %"):
-        table.add_column(name, justify="right")
-    table.add_column("% vs [95 %]", justify="right")
-    table.add_column("", justify="left")
-    for name in ("p50 ms", "p99 ms", "valid"):
-        table.add_column(name, justify="right")
+    table = _table()
+    _add(table, "q", "mean", "gap %", "% vs best rule [95 %]", "rule", "ms p50", "ms p99", "valid")
     for agent in others:
         for q in _asked(summary):
             line = summary.line(agent, ALL_INSTANCES, q)
@@ -182,7 +182,7 @@ def _against_rules(result: EvaluationResult, summary: Summary) -> list[Table]:
                 _milliseconds(line.decision_ms_p99),
                 _count(line),
             )
-    return [table]
+    return [_titled("Against the best rule at each q, mean over instances", table)]
 
 
 def _asked(summary: Summary) -> list[float]:
@@ -204,41 +204,42 @@ class Column(NamedTuple):
         return max(map(len, [*self.heading.split("\n"), *self.texts]))
 
 
-def _cut(title: str, label: str, names: Sequence[str], columns: Sequence[Column]) -> list[Table]:
-    """Return tables of at most 80 columns that together hold all columns."""
-    left = max(map(len, [label, *names])) + 2
+def _cut(
+    title: str, label: str, names: Sequence[str], columns: Sequence[Column]
+) -> list[RenderableType]:
+    """Return tables of at most 80 columns of text that together hold all columns."""
+    left = max(map(len, [label, *names])) + 1
     parts: list[list[Column]] = [[]]
     used = left
     for column in columns:
-        if parts[-1] and used + column.width + 2 > WIDTH:
+        if parts[-1] and used + column.width + 1 > WIDTH + 1:
             parts.append([])
             used = left
         parts[-1].append(column)
-        used += column.width + 2
+        used += column.width + 1
     found = []
     for part in parts:
-        table = _table(title, label)
-        for column in part:
-            table.add_column(column.heading, justify="right")
+        table = _table(label)
+        _add(table, *[column.heading for column in part])
         for index, name in enumerate(names):
             table.add_row(name, *[column.texts[index] for column in part])
-        found.append(table)
+        found.append(_titled(title, table))
     return found
 
 
-def _table(title: str, label: str = "agent") -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        header_style="bold",
-    )
+def _table(label: str = "agent") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column(label, no_wrap=True)
     return table
+
+
+def _add(table: Table, *headings: str) -> None:
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+
+
+def _titled(title: str, table: Table) -> RenderableType:
+    return Group(Text(title, style="bold"), table)
 
 
 def _title(result: EvaluationResult) -> str:
@@ -266,9 +267,9 @@ def _footnote(result: EvaluationResult) -> str:
 def _heading(group: str) -> str:
     """Break a heading into two lines: family and size, or words of an overall mean."""
     if group == ALL_INSTANCES:
-        return "mean of\ninst."
+        return "mean\ninst."
     if group == ALL_GROUPS:
-        return "mean of\ngroups"
+        return "mean\ngroups"
     return "\n".join(group.rsplit(" ", 1))
 
 

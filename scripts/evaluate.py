@@ -22,6 +22,7 @@ def main(config: Any) -> None:
 
     from dispatchgym.agents.entrants import Search
     from dispatchgym.agents.evaluation import Evaluation
+    from dispatchgym.agents.settings import environment_options
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for key in ("out", "pictures"):
@@ -32,7 +33,9 @@ def main(config: Any) -> None:
         plain["scenario"],
         plain["seeds"],
         problem=plain["env"]["name"],
-        options=environment_options(plain),
+        options=environment_options(
+            plain["env"], plain["mode"], interrupted=plain["probabilities"] is not None
+        ),
         probabilities=plain["probabilities"],
         search=Search(**plain["search"]),
         **plain["exact"],
@@ -45,20 +48,6 @@ def main(config: Any) -> None:
             _deliver(evaluation.result, plain["out"], plain["pictures"])
         raise
     _deliver(evaluation.result, plain["out"], plain["pictures"])
-
-
-def environment_options(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment's keyword arguments from a composed configuration.
-
-    Args:
-        plain: the configuration as plain containers, with ``env`` and ``mode``.
-    """
-    options = {key: value for key, value in plain["env"].items() if key not in ("name", "scenario")}
-    if plain["mode"] is not None:
-        options["mode"] = plain["mode"]
-    if options["mode"] != "interrupting" and plain.get("probabilities") is None:
-        options["interrupts"] = None
-    return options
 
 
 def _deliver(result: EvaluationResult, out: str | None, pictures: str | None) -> None:

@@ -1,0 +1,303 @@
+"""``python -m dispatchgym.benchmark``: measure how fast the environments step."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dispatchgym._cli import command
+from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
+from dispatchgym.envs.core.errors import ParameterError
+
+__all__ = ["main", "measure_peers", "measure_speed"]
+
+PEER_SCRIPT = Path(__file__).with_name("_peers.py")
+PEER_TIMEOUT = 600.0
+
+
+@command("benchmark", register_evaluation_schemas)
+def main(config: Any) -> None:
+    """Measure, print and write."""
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from dispatchgym.agents.arena import find_problem
+    from dispatchgym.agents.provenance import provenance, write_json
+    from dispatchgym.agents.settings import environment_options
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    console = Console(highlight=False)
+    problem = find_problem(plain["env"]["name"])
+    with console.status("compiling and measuring"):
+        found = measure_speed(
+            problem,
+            plain["scenario"],
+            plain["num_envs"],
+            options=environment_options(plain["env"], plain["mode"]),
+            rule=plain["rule"],
+            seconds=plain["seconds"],
+            repeats=plain["repeats"],
+            threads=plain["threads"],
+        )
+    found = {"meta": provenance(), **found}
+    if plain["peers"]:
+        with console.status("measuring JSSEnv and JobShopLib"):
+            jobs = problem.module.make_instance(plain["scenario"], 0).jobs()
+            found["peers"] = measure_peers(
+                jobs, plain["peers_python"] or sys.executable, plain["seconds"], plain["repeats"]
+            )
+    console.print(_report(found))
+    if plain["out"] is not None:
+        write_json(plain["out"], found)
+        console.print(f"written to {plain['out']}")
+
+
+def measure_speed(
+    problem: Any,
+    scenario: Any,
+    num_envs: int,
+    *,
+    options: dict[str, Any] | None = None,
+    rule: str = "spt",
+    seconds: float = 2.0,
+    repeats: int = 5,
+    threads: int = 0,
+) -> dict[str, Any]:
+    """Measure the native vector environment.
+
+    Each number is the median of `repeats` measurements after a warm-up. A step is one decision
+    of one lane with the observation of that lane written in full; lanes that end an episode
+    begin the next in the same step. The choice of random legal actions is not part of a step,
+    and given apart.
+
+    Args:
+        problem: a `dispatchgym.agents.arena.Problem`.
+        scenario: what is played.
+        num_envs: number of lanes B, at least 1.
+        options: keyword arguments of the environment.
+        rule: the rule of the kernel measurement.
+        seconds: length of one measurement, above 0.
+        repeats: measurements of each kind, at least 1.
+        threads: threads of the stepping measurement; 0 for all.
+
+    Returns:
+        ``steps_per_second``; ``steps_per_second_with_sampling``; ``observation_bytes`` of one
+        lane; ``memcpy_ratio``, time of a step over time to copy the same observations;
+        ``kernel_steps_per_second``, decisions of whole episodes under a rule on one core,
+        without observations; ``threads``; and what was measured.
+
+    Raises:
+        ParameterError: a number is out of range, or the rule is unknown.
+    """
+    import gymnasium as gym
+    import numba
+
+    _check_positive(num_envs=num_envs, seconds=seconds, repeats=repeats)
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 0 <= threads <= most:
+        raise ParameterError(f"threads: found {threads}, expected 0 (all) to {most}")
+    vector = gym.make_vec(
+        problem.env_id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        **{
+            "scenario": scenario,
+            "autoreset_mode": "SameStep",
+            "copy": False,
+            "invalid_action": "penalise",
+            **(options or {}),
+        },
+    ).unwrapped
+    numba.set_num_threads(threads or most)
+    stepping = _median(lambda: _time_steps(vector, seconds), repeats)
+    copying = _median(lambda: _time_copies(vector, min(seconds, 0.5)), repeats)
+    numba.set_num_threads(1)
+    kernel = _median(lambda: _time_rule(vector, rule, seconds), repeats)
+    numba.set_num_threads(most)
+    seconds_a_step = num_envs / stepping["steps_per_second"]
+    return {
+        "scenario": str(scenario),
+        "num_envs": num_envs,
+        "options": {key: str(value) for key, value in (options or {}).items()},
+        "rule": rule,
+        "repeats": repeats,
+        "threads": threads or most,
+        **stepping,
+        "observation_bytes": _observation_bytes(vector) // num_envs,
+        "memcpy_ratio": seconds_a_step / copying["seconds_a_copy"],
+        **kernel,
+    }
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ParameterError(f"{name}: found {value}, expected a number above 0")
+
+
+def _median(measure: Callable[[], dict[str, float]], repeats: int) -> dict[str, float]:
+    """Measure once to warm up, then several times; return the median of each number."""
+    measure()
+    found = [measure() for _ in range(repeats)]
+    return {key: statistics.median(run[key] for run in found) for key in found[0]}
+
+
+def _time_steps(vector: Any, seconds: float) -> dict[str, float]:
+    import numpy as np
+
+    sample = _legal_sampler()
+    actions = np.zeros(vector.num_envs, np.int64)
+    observation, _ = vector.reset(seed=0)
+    clock = time.perf_counter
+    rounds, stepping, choosing = 0, 0.0, 0.0
+    while stepping < seconds:
+        begin = clock()
+        sample(observation["action_mask"], rounds, actions)
+        chosen = clock()
+        observation, *_ = vector.step(actions)
+        stepped = clock()
+        choosing += chosen - begin
+        stepping += stepped - chosen
+        rounds += 1
+    steps = rounds * vector.num_envs
+    return {
+        "steps_per_second": steps / stepping,
+        "steps_per_second_with_sampling": steps / (stepping + choosing),
+    }
+
+
+def _legal_sampler() -> Callable[[Any, int, Any], None]:
+    """Return a compiled function that draws a legal action for each lane, all equally likely."""
+    import numpy as np
+    from numba import njit
+
+    from dispatchgym.envs.core.rng import uniform
+
+    @njit
+    def sample(masks, round_number, actions):  # type: ignore[no-untyped-def]
+        for lane in range(masks.shape[0]):
+            count = 0
+            for action in range(masks.shape[1]):
+                count += masks[lane, action]
+            left = np.int64(uniform(np.uint64(0), 0, round_number, lane) * count)
+            for action in range(masks.shape[1]):
+                if masks[lane, action]:
+                    if left == 0:
+                        actions[lane] = action
+                        break
+                    left -= 1
+
+    return sample  # type: ignore[no-any-return]
+
+
+def _time_copies(vector: Any, seconds: float) -> dict[str, float]:
+    """Time to copy the observations of all lanes to other arrays, as a replay buffer would."""
+    import numpy as np
+
+    observation, _ = vector.reset(seed=0)
+    pairs = [(np.empty_like(source), source) for source in observation.values()]
+    begin = time.perf_counter()
+    rounds = 0
+    while time.perf_counter() - begin < seconds:
+        for _ in range(20):
+            for target, source in pairs:
+                np.copyto(target, source)
+        rounds += 20
+    return {"seconds_a_copy": (time.perf_counter() - begin) / rounds}
+
+
+def _time_rule(vector: Any, rule: str, seconds: float) -> dict[str, float]:
+    from dispatchgym.envs.job_shop.kernel import DECISIONS
+
+    spent, decisions, seed = 0.0, 0, 0
+    while spent < seconds:
+        vector.reset(seed=seed)
+        begin = time.perf_counter()
+        vector.run_rule(rule)
+        spent += time.perf_counter() - begin
+        decisions += int(vector.simulation.state.scalar[:, DECISIONS].sum())
+        seed += vector.num_envs
+    return {"kernel_steps_per_second": decisions / spent}
+
+
+def _observation_bytes(vector: Any) -> int:
+    observation, _ = vector.reset(seed=0)
+    return sum(int(array.nbytes) for array in observation.values())
+
+
+def measure_peers(
+    jobs: list[list[tuple[int, int]]], python: str, seconds: float, repeats: int
+) -> dict[str, Any]:
+    """Measure JSSEnv and JobShopLib's environment on an instance, in another process.
+
+    Args:
+        jobs: each job a list of pairs (machine from 0, duration).
+        python: an interpreter that has these packages.
+        seconds: length of one measurement.
+        repeats: measurements, of which the median counts.
+
+    Returns:
+        Package name -> ``version`` and ``steps_per_second``, or ``error``.
+
+    Raises:
+        ParameterError: the interpreter cannot be run or gives no answer.
+    """
+    request = json.dumps({"jobs": jobs, "seconds": seconds, "repeats": repeats})
+    try:
+        done = subprocess.run(
+            [python, str(PEER_SCRIPT)],
+            input=request,
+            capture_output=True,
+            text=True,
+            timeout=PEER_TIMEOUT,
+            check=True,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ParameterError(f"peers_python: {python} failed: {last}") from error
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        raise ParameterError(f"peers_python: {python} gave no answer: {error}") from error
+    return answer
+
+
+def _report(found: dict[str, Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    machine = found["meta"]["machine"]
+    rows = [
+        (f"{found['scenario']}, {found['num_envs']} lanes, {found['threads']} threads", ""),
+        (f"{machine['processor']}, {machine['cores']} cores", ""),
+        ("steps/s, observations written", f"{found['steps_per_second']:,.0f}"),
+        ("steps/s, choice of actions included", f"{found['steps_per_second_with_sampling']:,.0f}"),
+        ("bytes of an observation", f"{found['observation_bytes']:,}"),
+        ("time of a step / time to copy it", f"{found['memcpy_ratio']:.2f}"),
+        (
+            f"decisions/s in the kernel, rule {found['rule']}, 1 core",
+            f"{found['kernel_steps_per_second']:,.0f}",
+        ),
+    ]
+    for name, peer in found.get("peers", {}).items():
+        if "error" in peer:
+            rows.append((f"{name} {peer.get('version', '')}".strip(), peer["error"]))
+            continue
+        ratio = found["steps_per_second"] / peer["steps_per_second"]
+        speed = f"{peer['steps_per_second']:,.0f} (1 : {ratio:,.0f})"
+        rows.append((f"{name} {peer['version']}, steps/s, 1 core", speed))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+if __name__ == "__main__":
+    main()
