@@ -157,7 +157,7 @@ def validate(
 
     Returns:
         The report with all violations found. Of a malformed schedule only that is reported, and
-        shutdowns are checked in complete schedules only.
+        shutdowns and makespan are checked in complete schedules only.
 
     Raises:
         ParameterError: `schedule` is not a mapping or `instance` is no Instance.
@@ -178,7 +178,7 @@ def validate(
     found += _check_capacity(instance, plan)
     if plan.blocking and not plan.swap:
         found += _check_no_swap(instance, plan)
-    objective = max(int(plan.end.max()), 0)
+    objective = max(int(plan.end.max()), 0)  # -1 where nothing has departed
     found += _check_makespan(instance, plan, objective)
     warnings = _semi_active(instance, plan) if semi_active and not found else []
     return ValidationReport(not found, float(objective), found, warnings)
@@ -429,11 +429,11 @@ def _overlap(
 
 
 def _check_makespan(instance: Instance, plan: _Plan, objective: int) -> Iterator[Violation]:
+    if not np.array_equal(plan.done, plan.exists):
+        return
     if plan.makespan != objective:
         message = f"makespan: found {plan.makespan}, expected {objective}, the latest departure"
         yield Violation("makespan", message, times=(plan.makespan, objective))
-    if not np.array_equal(plan.done, plan.exists):
-        return
     # Without buffers, without swaps and with shutdowns the optimum can only be later.
     for kind in ("classic", "blocking") if plan.blocking else ("classic",):
         bound = instance.bounds.get(kind)

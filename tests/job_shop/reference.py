@@ -28,8 +28,8 @@ k is the next operation of the job, p its duration, W the work left with it (ope
 operations. See `RULES` for the values. A ratio with denominator zero has value infinity if its
 numerator is positive, else 0. "Jobs waiting for machine m now" (WINQ, BLKREL) are all whose next
 operation is on m and not under way: queued (classic), blocked on another machine, and also jobs
-that are still outside the shop, released or not. (Without those outside, the golden values of
-WINQ and BLKREL come out differently.)
+that are still outside the shop, once they are released. (Without those outside, the golden values
+of WINQ and BLKREL come out differently.)
 """
 
 from __future__ import annotations
@@ -528,7 +528,9 @@ def _waiting(shop: JobShop, machine: int) -> list[int]:
     return [
         shop._duration(j)
         for j in range(len(shop.jobs))
-        if shop.phase[j] in (OUTSIDE, QUEUED, BLOCKED) and shop._machine(j) == machine
+        if shop.phase[j] in (OUTSIDE, QUEUED, BLOCKED)
+        and shop._machine(j) == machine
+        and shop.time >= shop.release[j]
     ]
 
 
@@ -601,6 +603,7 @@ def random_jobs(
         else:
             route = rng.integers(0, machines, size=int(rng.integers(1, 6)))
         jobs.append([(int(m), int(rng.integers(0, longest + 1))) for m in route])
+    jobs[0][0] = (jobs[0][0][0], jobs[0][0][1] + 1)  # some work, so that shutdowns have a length
     late = rng.random() < 0.3
     return jobs, [int(rng.integers(0, 10)) if late else 0 for _ in jobs]
 
