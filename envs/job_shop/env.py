@@ -57,6 +57,7 @@ _GRAPH_KEYS = (
     "machine_mask",
     "action_mask",
 )
+_NO_INTERRUPTIONS = np.zeros((0, 5), np.int64)
 _JOBS_KEYS = ("candidates", "job_mask", "action_mask")
 
 
@@ -214,8 +215,8 @@ class JobShopSimulation(Simulation):
             setting,
             np.zeros((lanes, kernel.NUM_SCALARS), np.int64),
             np.zeros((lanes, kernel.NUM_REALS), np.float64),
-            np.zeros((lanes, jobs, kernel.NUM_JOB_COLUMNS), np.int64),
-            np.zeros((lanes, machines, kernel.NUM_MACHINE_COLUMNS), np.int64),
+            np.zeros((lanes, kernel.NUM_JOB_COLUMNS, jobs), np.int64),
+            np.zeros((lanes, kernel.NUM_MACHINE_COLUMNS, machines), np.int64),
             np.zeros((lanes, jobs, width + 1, kernel.NUM_OPERATION_COLUMNS), np.int64),
             np.zeros((lanes, jobs + 1), np.int8),
         )
@@ -233,9 +234,13 @@ class JobShopSimulation(Simulation):
             self.truncated,
             self.invalid,
             np.zeros_like(self.state.scalar),
-            np.zeros_like(self.state.operation),
             np.zeros_like(self.state.real),
+            *(
+                np.full((lanes, self.max_jobs, self.max_operations), -1, np.int64)
+                for _ in kernel.Outcome._fields[6:]
+            ),
         )
+        self._conditions = self._describe_conditions()
 
     def _make_spaces(self, observation: str) -> None:
         keys = _GRAPH_KEYS if observation == "graph" else _JOBS_KEYS
@@ -368,10 +373,7 @@ class JobShopSimulation(Simulation):
         """
         number = self.check_rule(rule)
         samples = np.arange(self.num_lanes)
-        kernel.run_rule_batch(self.state, number, float(temperature), samples)
-        self._outcome.scalar[:] = self.state.scalar
-        self._outcome.real[:] = self.state.real
-        self._outcome.operation[:] = self.state.operation
+        kernel.run_rule_batch(self.state, self._outcome, number, float(temperature), samples)
         return self.final_infos(np.ones(self.num_lanes, np.bool_))
 
     def rollout_values(
@@ -407,119 +409,115 @@ class JobShopSimulation(Simulation):
 
     def final_info(self, lane: int) -> dict[str, Any]:
         """Return the result of the episode that ended last in a lane, cut to its instance."""
-        infos = self.final_infos(np.arange(self.num_lanes) == lane)
-        jobs = int(self._outcome.scalar[lane, kernel.JOBS])
-        operations = self._outcome.operation[lane, :jobs, :-1, kernel.MACHINE] >= 0
-        width = int(operations.sum(axis=1).max())
-        info = {key: value[lane] for key, value in infos.items() if key != "schedule"}
-        info = {key: value.item() for key, value in info.items()}
-        info["schedule"] = {
-            key: value[lane, :jobs, :width].copy()
-            if key in ("start", "processing_end", "end")
-            else np.asarray(value[lane])
-            for key, value in infos["schedule"].items()
-        }
-        return info
+        ended = np.arange(self.num_lanes) == lane
+        infos = self.final_infos(ended)
+        schedule = infos.pop("schedule")
+        info = {key: value[lane].item() for key, value in infos.items()}
+        return {**info, "schedule": self._cut(schedule, lane)}
 
     def schedule(self, lane: int) -> dict[str, npt.NDArray[Any]]:
         """Return the schedule of the episode that is being played, as far as it has come."""
-        saved = [array.copy() for array in self._outcome[4:]]
-        for array, live in zip(
-            self._outcome[4:],
-            (self.state.scalar, self.state.operation, self.state.real),
-            strict=True,
-        ):
-            array[lane] = live[lane]
-        schedule: dict[str, npt.NDArray[Any]] = self.final_info(lane)["schedule"]
-        for array, kept in zip(self._outcome[4:], saved, strict=True):
-            array[...] = kept
-        return schedule
+        self.check_lane(lane)
+        outcome = kernel.Outcome(*(array.copy() for array in self._outcome))
+        kernel.write_log(self.state, outcome, lane)
+        return self._cut(self._schedules(np.arange(self.num_lanes) == lane, outcome), lane)
 
-    def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        """Return the results of the lanes that ended as arrays; see `Simulation.final_infos`."""
-        rows = np.flatnonzero(ended)
-        scalar = self._outcome.scalar
-        makespan = np.where(ended, scalar[:, kernel.MAKESPAN], 0)
-        status = scalar[:, kernel.STATUS]
-        objective = np.zeros(self.num_lanes)
-        objective[rows] = np.where(
-            status[rows] == kernel.FINISHED, makespan[rows].astype(float), np.nan
-        )
+    def _cut(
+        self, schedules: dict[str, npt.NDArray[Any]], lane: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return the schedule of one lane without the padding."""
+        instance = self.instance(lane)
+        jobs, width = instance.machine.shape
+        times = ("start", "processing_end", "end")
         return {
-            "objective": objective,
-            "swaps": np.where(ended, scalar[:, kernel.SWAPS], 0),
-            "longest_cycle": np.where(ended, scalar[:, kernel.LONGEST_CYCLE], 0),
-            "deadlock": ended & (status == kernel.DEADLOCK),
-            "schedule": self._schedules(rows, makespan),
+            key: value[lane, :jobs, :width].copy() if key in times else np.asarray(value[lane])
+            for key, value in schedules.items()
         }
 
-    def _schedules(
-        self, rows: npt.NDArray[np.intp], makespan: npt.NDArray[np.int64]
-    ) -> dict[str, npt.NDArray[Any]]:
-        lanes, interrupts = self.num_lanes, self.interrupts
-        log = self._outcome.operation
-        shape = (lanes, self.max_jobs, self.max_operations)
-        times = {}
-        for key, column in (
-            ("start", kernel.START),
-            ("processing_end", kernel.PROCESSING_END),
-            ("end", kernel.END),
-        ):
-            times[key] = np.zeros(shape, np.int64)
-            times[key][rows] = log[rows, :, :-1, column]
-        found = np.full(lanes, None, dtype=object)
-        for lane in rows:
-            found[lane] = self._interruptions(int(lane))
+    def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the results of the lanes that ended; see `Simulation.final_infos`."""
+        scalar = self._outcome.scalar
+        status = scalar[:, kernel.STATUS]
+        makespan = scalar[:, kernel.MAKESPAN]
         return {
-            **times,
-            "makespan": makespan,
-            "interruptions": found,
+            "objective": np.where(status == kernel.FINISHED, makespan, np.nan),
+            "swaps": scalar[:, kernel.SWAPS].copy(),
+            "longest_cycle": scalar[:, kernel.LONGEST_CYCLE].copy(),
+            "deadlock": status == kernel.DEADLOCK,
+            "schedule": self._schedules(ended, self._outcome),
+        }
+
+    def _describe_conditions(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what a validator has to know about the mode, the same for all lanes."""
+        lanes, interrupts = self.num_lanes, self.interrupts
+        conditions = {
             "mode": np.full(lanes, self.mode),
             "swap": np.full(lanes, self.swap),
             "interrupt_kind": np.full(lanes, interrupts.kind),
-            "interrupt_probability": self._outcome.real[:, kernel.PROBABILITY].copy(),
             "interrupt_policy": np.full(lanes, interrupts.policy),
             "interrupt_length": np.tile(np.array(interrupts.length, float), (lanes, 1)),
             "unload_when_down": np.full(lanes, interrupts.unload_when_down),
-            "interrupt_seed": self._outcome.scalar[:, kernel.SEED].astype(np.uint64),
+        }
+        for array in conditions.values():
+            array.setflags(write=False)
+        return conditions
+
+    def _schedules(
+        self, ended: npt.NDArray[np.bool_], outcome: kernel.Outcome
+    ) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "start": outcome.start.copy(),
+            "processing_end": outcome.processing_end.copy(),
+            "end": outcome.end.copy(),
+            "makespan": outcome.scalar[:, kernel.MAKESPAN].copy(),
+            "interruptions": self._interruptions(ended, outcome),
+            "interrupt_probability": outcome.real[:, kernel.PROBABILITY].copy(),
+            "interrupt_seed": outcome.scalar[:, kernel.SEED].astype(np.uint64),
+            **self._conditions,
         }
 
-    def _interruptions(self, lane: int) -> npt.NDArray[np.int64]:
-        """Return the shutdowns before the end: machine, begin, end, job, operation (L, 5)."""
-        if self.interrupts.kind == "none":
-            return np.zeros((0, 5), np.int64)
-        scalar, log = self._outcome.scalar[lane], self._outcome.operation[lane]
-        makespan = scalar[kernel.MAKESPAN]
-        if self.interrupts.kind == "per_operation":
-            begin = log[:, :, kernel.DOWN_BEGIN]
-            job, operation = np.nonzero((begin >= 0) & (begin < makespan))
-            hit = log[job, operation]
-            columns = (
-                hit[:, kernel.MACHINE],
-                hit[:, kernel.DOWN_BEGIN],
-                hit[:, kernel.DOWN_END],
-                job,
-                operation,
-            )
-            return np.stack(columns, axis=1).astype(np.int64)
-        return self._calendar(lane, int(makespan))
+    def _interruptions(
+        self, ended: npt.NDArray[np.bool_], outcome: kernel.Outcome
+    ) -> npt.NDArray[Any]:
+        """Return, for each lane that ended, its shutdowns before the end.
 
-    def _calendar(self, lane: int, makespan: int) -> npt.NDArray[np.int64]:
-        scalar = self._outcome.scalar[lane]
+        An object array of int64 (L, 5): machine, begin, end, job, operation.
+        """
+        found = np.full(self.num_lanes, None, dtype=object)
+        kind = self.interrupts.kind
+        for lane in np.flatnonzero(ended):
+            if kind == "per_operation":
+                found[lane] = self._struck(int(lane), outcome)
+            elif kind == "calendar":
+                found[lane] = self._calendar(int(lane), outcome)
+            else:
+                found[lane] = _NO_INTERRUPTIONS
+        return found
+
+    def _struck(self, lane: int, outcome: kernel.Outcome) -> npt.NDArray[np.int64]:
+        begin, end = outcome.down_begin[lane], outcome.down_end[lane]
+        makespan = outcome.scalar[lane, kernel.MAKESPAN]
+        job, operation = np.nonzero((begin >= 0) & (begin < makespan))
+        machine = outcome.machine[lane, job, operation]
+        columns = (machine, begin[job, operation], end[job, operation], job, operation)
+        return np.stack(columns, axis=1)
+
+    def _calendar(self, lane: int, outcome: kernel.Outcome) -> npt.NDArray[np.int64]:
+        scalar = outcome.scalar[lane]
         seed = np.uint64(scalar[kernel.SEED])
-        probability = self._outcome.real[lane, kernel.PROBABILITY]
+        probability = outcome.real[lane, kernel.PROBABILITY]
         low, high = scalar[kernel.DOWN_LOW], scalar[kernel.DOWN_HIGH]
         found = []
         for m in range(scalar[kernel.MACHINES]):
             clock, interval = 0, 0
             while True:
-                up_time = kernel.calendar_up_time(seed, m, interval, probability)
-                clock += int(min(up_time, kernel.NEVER))
-                if clock >= makespan:
+                clock += int(kernel.calendar_up_time(seed, m, interval, probability))
+                if clock >= scalar[kernel.MAKESPAN]:
                     break
-                length = kernel.down_length(seed, kernel.CALENDAR_LENGTH, m, interval, low, high)
-                found.append((m, clock, clock + int(length), -1, -1))
-                clock += int(length)
+                stream = kernel.CALENDAR_LENGTH
+                length = int(kernel.down_length(seed, stream, m, interval, low, high))
+                found.append((m, clock, clock + length, -1, -1))
+                clock += length
                 interval += 1
         return np.array(found, np.int64).reshape(-1, 5)
 

@@ -37,8 +37,8 @@ LB_DELTA, TIME_PASSED, WAITING, AREA, TERMINAL = range(5)
 TIME, DONE_JOBS, IN_SHOP, WAITS, DECISIONS, STATUS, SWAPS, LONGEST_CYCLE = range(8)
 JOBS, MACHINES, OPERATIONS, TOTAL_WORK, LOWER_BOUND, MAKESPAN, KIND, WIP_CAP = range(8, 16)
 DOWN_LOW, DOWN_HIGH, BASE_SEED, EPISODE, SEED, LONGEST_DURATION, WAITED, IDLED = range(16, 24)
-POTENTIAL, ELAPSED = 24, 25
-NUM_SCALARS = 26
+POTENTIAL, ELAPSED, UNCHECKED, LAST_RELEASE = range(24, 28)
+NUM_SCALARS = 28
 RUNNING, FINISHED, DEADLOCK, TRUNCATED = range(4)
 
 # Columns of State.real, floats of one lane.
@@ -46,9 +46,9 @@ MEAN_DURATION, PROBABILITY, REWARD_SCALE, MEAN_JOB = range(4)
 NUM_REALS = 4
 
 # Columns of State.job.
-COUNT, RELEASE, NEXT, HELD, PHASE, FINISH, ARRIVE, MARK, SHOWN = range(9)
-NUM_JOB_COLUMNS = 9
-OUTSIDE, QUEUED, PROCESSING, PAUSED, BLOCKED, DONE = range(6)
+COUNT, RELEASE, NEXT, TARGET, HELD, PHASE, FINISH, ARRIVE, MARK, SHOWN = range(10)
+NUM_JOB_COLUMNS = 10
+OUTSIDE, QUEUED, BLOCKED, PROCESSING, PAUSED, DONE = range(6)  # the first three wait
 
 # Columns of State.machine.
 OCCUPANT, DOWN, DOWN_SINCE, DOWN_UNTIL, SHUT_AT, SHUT_LENGTH, REMAINING, DEFERRED = range(8)
@@ -79,8 +79,8 @@ class State(NamedTuple):
         setting: int64 (NUM_SETTINGS,), the same for all lanes.
         scalar: int64 (B, NUM_SCALARS).
         real: float64 (B, NUM_REALS).
-        job: int64 (B, n, NUM_JOB_COLUMNS).
-        machine: int64 (B, m, NUM_MACHINE_COLUMNS).
+        job: int64 (B, NUM_JOB_COLUMNS, n).
+        machine: int64 (B, NUM_MACHINE_COLUMNS, m).
         operation: int64 (B, n, K + 1, NUM_OPERATION_COLUMNS); the row after a job's last
             operation has no work left.
         legal: int8 (B, n + 1), the action mask; the last entry is the wait.
@@ -150,8 +150,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         reward: float64 (B,). terminated, truncated, invalid: bool (B,).
-        scalar: int64 (B, NUM_SCALARS). operation: as in State. real: float64 (B, NUM_REALS).
-            All three are written when an episode ends.
+        scalar: int64 (B, NUM_SCALARS). real: float64 (B, NUM_REALS).
+        start, processing_end, end, down_begin, down_end, machine: int64 (B, n, K). These and the
+            two before are written when an episode ends.
     """
 
     reward: np.ndarray
@@ -159,8 +160,13 @@ class Outcome(NamedTuple):
     truncated: np.ndarray
     invalid: np.ndarray
     scalar: np.ndarray
-    operation: np.ndarray
     real: np.ndarray
+    start: np.ndarray
+    processing_end: np.ndarray
+    end: np.ndarray
+    down_begin: np.ndarray
+    down_end: np.ndarray
+    machine: np.ndarray
 
 
 # --- Starting an episode ---------------------------------------------------------------------
@@ -187,11 +193,11 @@ def load_instance(state, source, row, lane):
     scalar, real = state.scalar[lane], state.real[lane]
     job, machine, operation = state.job[lane], state.machine[lane], state.operation[lane]
     machine[:, :] = 0
-    jobs, total, count, longest, bound = 0, 0, 0, 0, 0
-    for j in range(job.shape[0]):
+    jobs, total, count, longest, bound, last_release = 0, 0, 0, 0, 0, 0
+    for j in range(job.shape[1]):
         operations = source.operations[row, j]
-        job[j, COUNT] = operations
-        job[j, RELEASE] = source.release[row, j]
+        job[COUNT, j] = operations
+        job[RELEASE, j] = source.release[row, j]
         work = 0
         for k in range(operation.shape[1] - 1, -1, -1):
             used = k < operations
@@ -202,20 +208,22 @@ def load_instance(state, source, row, lane):
             operation[j, k, DURATION] = duration
             operation[j, k, WORK] = work
             if used:
-                machine[visited, LOAD] += duration
+                machine[LOAD, visited] += duration
                 longest = max(longest, duration)
         if operations > 0:
             jobs += 1
             count += operations
             total += work
-            bound = max(bound, work + job[j, RELEASE])
-    for m in range(machine.shape[0]):
-        bound = max(bound, machine[m, LOAD])
+            bound = max(bound, work + job[RELEASE, j])
+            last_release = max(last_release, job[RELEASE, j])
+    for m in range(machine.shape[1]):
+        bound = max(bound, machine[LOAD, m])
     scalar[JOBS] = jobs
     scalar[MACHINES] = source.machines[row]
     scalar[OPERATIONS] = count
     scalar[TOTAL_WORK] = total
     scalar[LOWER_BOUND] = bound
+    scalar[LAST_RELEASE] = last_release
     scalar[LONGEST_DURATION] = longest
     real[MEAN_DURATION] = total / count
     real[MEAN_JOB] = total / jobs
@@ -235,7 +243,7 @@ def draw_interrupts(state, source, lane):
     scalar[DOWN_LOW] = math.ceil(source.length[0] * real[MEAN_DURATION])
     scalar[DOWN_HIGH] = math.ceil(source.length[1] * real[MEAN_DURATION])
     for m in range(scalar[MACHINES]):
-        machine[m, SHUT_AT] = NEVER
+        machine[SHUT_AT, m] = NEVER
         if scalar[KIND] == CALENDAR:
             plan_shutdown(state, lane, m, 0, 0)
 
@@ -246,9 +254,9 @@ def plan_shutdown(state, lane, m, interval, since):
     scalar, machine = state.scalar[lane], state.machine[lane]
     seed = np.uint64(scalar[SEED])
     up_time = calendar_up_time(seed, m, interval, state.real[lane, PROBABILITY])
-    machine[m, INTERVAL] = interval
-    machine[m, SHUT_AT] = min(NEVER, since + up_time)
-    machine[m, SHUT_LENGTH] = down_length(
+    machine[INTERVAL, m] = interval
+    machine[SHUT_AT, m] = min(NEVER, since + up_time)
+    machine[SHUT_LENGTH, m] = down_length(
         seed, CALENDAR_LENGTH, m, interval, scalar[DOWN_LOW], scalar[DOWN_HIGH]
     )
 
@@ -281,7 +289,7 @@ def reset_lane(state, source, lane):
     draw_interrupts(state, source, lane)
     if state.setting[SEQUENCE]:
         tell_sequence_time(state, lane)
-        mark_legal(state, lane)
+        mark_unfinished(state, lane)
     else:
         run_to_decision(state, lane, True)
     state.scalar[lane, POTENTIAL] = potential(state, lane)
@@ -295,20 +303,22 @@ def clear_lane(state, lane):
     scalar[TIME] = scalar[DONE_JOBS] = scalar[IN_SHOP] = scalar[WAITS] = scalar[DECISIONS] = 0
     scalar[STATUS] = RUNNING
     scalar[SWAPS] = scalar[LONGEST_CYCLE] = scalar[MAKESPAN] = scalar[WAITED] = scalar[IDLED] = 0
-    scalar[ELAPSED] = 0
-    for j in range(job.shape[0]):
-        job[j, NEXT] = 0
-        job[j, HELD] = -1
-        job[j, PHASE] = OUTSIDE if job[j, COUNT] > 0 else DONE
-        job[j, FINISH] = NEVER
-        job[j, ARRIVE] = job[j, RELEASE]
-        job[j, MARK] = 0
+    scalar[ELAPSED] = scalar[UNCHECKED] = 0
+    state.legal[lane, :] = 0
+    for j in range(job.shape[1]):
+        job[NEXT, j] = 0
+        job[TARGET, j] = operation[j, 0, MACHINE]
+        job[HELD, j] = -1
+        job[PHASE, j] = OUTSIDE if job[COUNT, j] > 0 else DONE
+        job[FINISH, j] = NEVER
+        job[ARRIVE, j] = job[RELEASE, j]
+        job[MARK, j] = 0
         for k in range(operation.shape[1]):
             for column in range(START, NUM_OPERATION_COLUMNS):
                 operation[j, k, column] = -1
-    for m in range(machine.shape[0]):
-        machine[m, OCCUPANT] = -1
-        machine[m, LOAD_LEFT] = machine[m, LOAD]
+    for m in range(machine.shape[1]):
+        machine[OCCUPANT, m] = -1
+        machine[LOAD_LEFT, m] = machine[LOAD, m]
 
 
 # --- The events of one instant ---------------------------------------------------------------
@@ -323,8 +333,8 @@ def strike(state, lane, j, k, m):
     if probability == 0.0 or duration == 0 or uniform(seed, STRIKES, j, k) >= probability:
         return False
     offset = np.int64(math.floor(uniform(seed, STRIKE_OFFSET, j, k) * duration))
-    machine[m, SHUT_AT] = scalar[TIME] + offset
-    machine[m, SHUT_LENGTH] = down_length(
+    machine[SHUT_AT, m] = scalar[TIME] + offset
+    machine[SHUT_LENGTH, m] = down_length(
         seed, DOWN_LENGTH, j, k, scalar[DOWN_LOW], scalar[DOWN_HIGH]
     )
     return offset == 0
@@ -337,19 +347,18 @@ def enter(state, lane, j):
     The machine it leaves is not freed here: in a rotation another job takes it.
     """
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
-    time, k = scalar[TIME], job[j, NEXT]
-    m = operation[j, k, MACHINE]
-    if job[j, PHASE] == OUTSIDE:
+    time, k, m = scalar[TIME], job[NEXT, j], job[TARGET, j]
+    if job[PHASE, j] == OUTSIDE:
         scalar[IN_SHOP] += 1
-    if job[j, PHASE] == BLOCKED:
+    if job[PHASE, j] == BLOCKED:
         operation[j, k - 1, END] = time
     duration = operation[j, k, DURATION]
     operation[j, k, START] = time
-    job[j, PHASE] = PROCESSING
-    job[j, HELD] = m
-    job[j, FINISH] = time + duration
-    state.machine[lane, m, OCCUPANT] = j
-    state.machine[lane, m, LOAD_LEFT] -= duration
+    job[PHASE, j] = PROCESSING
+    job[HELD, j] = m
+    job[FINISH, j] = time + duration
+    state.machine[lane, OCCUPANT, m] = j
+    state.machine[lane, LOAD_LEFT, m] -= duration
     now = duration == 0
     if scalar[KIND] == PER_OPERATION:
         now |= strike(state, lane, j, k, m)
@@ -359,34 +368,46 @@ def enter(state, lane, j):
 @njit(cache=True)
 def start_next(state, lane, j):
     """Move job j from where it is to its free next machine; true if the instant must be redone."""
-    held = state.job[lane, j, HELD]
+    held = state.job[lane, HELD, j]
     if held >= 0:
-        state.machine[lane, held, OCCUPANT] = -1
+        state.machine[lane, OCCUPANT, held] = -1
     return enter(state, lane, j)
+
+
+@njit(cache=True)
+def go_to_next(state, lane, j):
+    """Let the next operation of job j be the one that follows; true if there is none."""
+    job = state.job[lane]
+    k = job[NEXT, j] + 1
+    job[NEXT, j] = k
+    if k == job[COUNT, j]:
+        return True
+    job[TARGET, j] = state.operation[lane, j, k, MACHINE]
+    return False
 
 
 @njit(cache=True)
 def complete(state, lane, j):
     """End the processing of job j's operation at this instant."""
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
-    time, k, m = scalar[TIME], job[j, NEXT], job[j, HELD]
+    time, k, m = scalar[TIME], job[NEXT, j], job[HELD, j]
     operation[j, k, PROCESSING_END] = time
-    job[j, NEXT] = k + 1
-    job[j, FINISH] = NEVER
-    job[j, ARRIVE] = time
-    last = k + 1 == job[j, COUNT]
+    job[FINISH, j] = NEVER
+    job[ARRIVE, j] = time
+    last = go_to_next(state, lane, j)
     if state.setting[BLOCKING] and not last:
-        job[j, PHASE] = BLOCKED
+        job[PHASE, j] = BLOCKED
+        scalar[UNCHECKED] = 1
     else:
         operation[j, k, END] = time
-        job[j, HELD] = -1
-        job[j, PHASE] = DONE if last else QUEUED
-        state.machine[lane, m, OCCUPANT] = -1
+        job[HELD, j] = -1
+        job[PHASE, j] = DONE if last else QUEUED
+        state.machine[lane, OCCUPANT, m] = -1
     if last:
         scalar[IN_SHOP] -= 1
         scalar[DONE_JOBS] += 1
         scalar[MAKESPAN] = time
-    if state.machine[lane, m, DEFERRED] > 0:
+    if state.machine[lane, DEFERRED, m] > 0:
         begin_deferred_shutdown(state, lane, m, j, k)
 
 
@@ -394,53 +415,54 @@ def complete(state, lane, j):
 def begin_deferred_shutdown(state, lane, m, j, k):
     """Shut machine m down now, after the operation (j, k) that was allowed to finish."""
     scalar, machine = state.scalar[lane], state.machine[lane]
-    time, until = scalar[TIME], machine[m, DEFERRED]
-    machine[m, DEFERRED] = 0
+    time, until = scalar[TIME], machine[DEFERRED, m]
+    machine[DEFERRED, m] = 0
     if scalar[KIND] == PER_OPERATION:
         until += time
         state.operation[lane, j, k, DOWN_BEGIN] = time
         state.operation[lane, j, k, DOWN_END] = until
     if until > time:
-        machine[m, DOWN] = 1
-        machine[m, DOWN_SINCE] = time
-        machine[m, DOWN_UNTIL] = until
+        machine[DOWN, m] = 1
+        machine[DOWN_SINCE, m] = time
+        machine[DOWN_UNTIL, m] = until
 
 
 @njit(cache=True)
 def repair(state, lane, m):
     """Bring machine m up again; a paused operation goes on."""
     job, machine = state.job[lane], state.machine[lane]
-    machine[m, DOWN] = 0
-    j = machine[m, OCCUPANT]
-    if j >= 0 and job[j, PHASE] == PAUSED:
-        job[j, PHASE] = PROCESSING
-        job[j, FINISH] = state.scalar[lane, TIME] + machine[m, REMAINING]
+    machine[DOWN, m] = 0
+    state.scalar[lane, UNCHECKED] = 1
+    j = machine[OCCUPANT, m]
+    if j >= 0 and job[PHASE, j] == PAUSED:
+        job[PHASE, j] = PROCESSING
+        job[FINISH, j] = state.scalar[lane, TIME] + machine[REMAINING, m]
 
 
 @njit(cache=True)
 def shut_down(state, lane, m):
     """Begin the shutdown of machine m that is due now, or defer it behind its operation."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
-    time, length, j = scalar[TIME], machine[m, SHUT_LENGTH], machine[m, OCCUPANT]
+    time, length, j = scalar[TIME], machine[SHUT_LENGTH, m], machine[OCCUPANT, m]
     calendar = scalar[KIND] == CALENDAR
-    machine[m, SHUT_AT] = NEVER
+    machine[SHUT_AT, m] = NEVER
     if calendar:
-        plan_shutdown(state, lane, m, machine[m, INTERVAL] + 1, time + length)
-    busy = j >= 0 and job[j, PHASE] == PROCESSING
+        plan_shutdown(state, lane, m, machine[INTERVAL, m] + 1, time + length)
+    busy = j >= 0 and job[PHASE, j] == PROCESSING
     if busy and state.setting[POLICY] == FINISH_FIRST:
-        machine[m, DEFERRED] = time + length if calendar else length
+        machine[DEFERRED, m] = time + length if calendar else length
         return
-    machine[m, DOWN] = 1
-    machine[m, DOWN_SINCE] = time
-    machine[m, DOWN_UNTIL] = time + length
+    machine[DOWN, m] = 1
+    machine[DOWN_SINCE, m] = time
+    machine[DOWN_UNTIL, m] = time + length
     if busy:
-        k = job[j, NEXT]
+        k = job[NEXT, j]
         if state.setting[POLICY] == RESTART:
-            machine[m, REMAINING] = state.operation[lane, j, k, DURATION]
+            machine[REMAINING, m] = state.operation[lane, j, k, DURATION]
         else:
-            machine[m, REMAINING] = job[j, FINISH] - time
-        job[j, PHASE] = PAUSED
-        job[j, FINISH] = NEVER
+            machine[REMAINING, m] = job[FINISH, j] - time
+        job[PHASE, j] = PAUSED
+        job[FINISH, j] = NEVER
         if not calendar:
             state.operation[lane, j, k, DOWN_BEGIN] = time
             state.operation[lane, j, k, DOWN_END] = time + length
@@ -452,23 +474,22 @@ def process_events(state, lane):
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
     time = scalar[TIME]
     for j in range(scalar[JOBS]):
-        if job[j, FINISH] == time:
+        if job[FINISH, j] == time:
             complete(state, lane, j)
     if scalar[KIND] == NO_INTERRUPTS:
         return
     for m in range(scalar[MACHINES]):
-        if machine[m, DOWN] and machine[m, DOWN_UNTIL] == time:
+        if machine[DOWN, m] and machine[DOWN_UNTIL, m] == time:
             repair(state, lane, m)
     for m in range(scalar[MACHINES]):
-        if machine[m, SHUT_AT] == time:
+        if machine[SHUT_AT, m] == time:
             shut_down(state, lane, m)
 
 
 @njit(cache=True)
 def awaited_job(state, lane, j):
     """Return the job that holds the machine which blocked job j needs, or -1."""
-    k = state.job[lane, j, NEXT]
-    return state.machine[lane, state.operation[lane, j, k, MACHINE], OCCUPANT]
+    return state.machine[lane, OCCUPANT, state.job[lane, TARGET, j]]
 
 
 @njit(cache=True)
@@ -483,7 +504,7 @@ def rotate(state, lane, first):
     length, all_up, j = 0, True, first
     while True:
         length += 1
-        all_up &= state.machine[lane, job[j, HELD], DOWN] == 0
+        all_up &= state.machine[lane, DOWN, job[HELD, j]] == 0
         j = awaited_job(state, lane, j)
         if j == first:
             break
@@ -510,14 +531,14 @@ def close_cycles(state, lane):
     scalar, job = state.scalar[lane], state.job[lane]
     jobs = scalar[JOBS]
     for j in range(jobs):
-        job[j, MARK] = -1
+        job[MARK, j] = -1
     redo = False
     for walk in range(jobs):
-        j = walk
-        while j >= 0 and job[j, PHASE] == BLOCKED and job[j, MARK] < 0:
-            job[j, MARK] = walk
+        j = walk if job[PHASE, walk] == BLOCKED else -1
+        while j >= 0 and job[PHASE, j] == BLOCKED and job[MARK, j] < 0:
+            job[MARK, j] = walk
             j = awaited_job(state, lane, j)
-        if j >= 0 and job[j, PHASE] == BLOCKED and job[j, MARK] == walk:
+        if j >= 0 and job[PHASE, j] == BLOCKED and job[MARK, j] == walk:
             redo |= rotate(state, lane, j)
     return redo
 
@@ -531,6 +552,9 @@ def settle(state, lane):
         if scalar[DONE_JOBS] == scalar[JOBS]:
             scalar[STATUS] = FINISHED
             return
+        if not scalar[UNCHECKED]:
+            return
+        scalar[UNCHECKED] = 0  # only a completion or a repair can have closed a cycle
         if not state.setting[BLOCKING] or not close_cycles(state, lane):
             return
 
@@ -541,14 +565,16 @@ def next_event(state, lane):
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
     event, time = NEVER, scalar[TIME]
     for j in range(scalar[JOBS]):
-        event = min(event, job[j, FINISH])
-        if job[j, PHASE] == OUTSIDE and job[j, RELEASE] > time:
-            event = min(event, job[j, RELEASE])
+        event = min(event, job[FINISH, j])
+    if time < scalar[LAST_RELEASE]:
+        for j in range(scalar[JOBS]):
+            if job[PHASE, j] == OUTSIDE and job[RELEASE, j] > time:
+                event = min(event, job[RELEASE, j])
     if scalar[KIND] != NO_INTERRUPTS:
         for m in range(scalar[MACHINES]):
-            event = min(event, machine[m, SHUT_AT])
-            if machine[m, DOWN]:
-                event = min(event, machine[m, DOWN_UNTIL])
+            event = min(event, machine[SHUT_AT, m])
+            if machine[DOWN, m]:
+                event = min(event, machine[DOWN_UNTIL, m])
     return event
 
 
@@ -572,10 +598,10 @@ def account(state, lane, passed):
     """Add up waiting jobs and idle machines with work left over the time that passes."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
     for j in range(scalar[JOBS]):
-        if is_waiting(job[j], scalar[TIME]):
+        if is_waiting(job, j, scalar[TIME]):
             scalar[WAITED] += passed
     for m in range(scalar[MACHINES]):
-        if machine[m, OCCUPANT] < 0 and machine[m, LOAD_LEFT] > 0:
+        if machine[OCCUPANT, m] < 0 and machine[LOAD_LEFT, m] > 0:
             scalar[IDLED] += passed
 
 
@@ -583,12 +609,10 @@ def account(state, lane, passed):
 
 
 @njit(cache=True)
-def is_waiting(job_row, time):
+def is_waiting(job, j, time):
     """Tell whether a job is ready for its next operation and not on its machine."""
-    phase = job_row[PHASE]
-    if phase == OUTSIDE:
-        return job_row[RELEASE] <= time
-    return phase == QUEUED or phase == BLOCKED
+    phase = job[PHASE, j]
+    return phase <= BLOCKED and (phase != OUTSIDE or job[RELEASE, j] <= time)
 
 
 @njit(cache=True)
@@ -599,38 +623,21 @@ def closes_cycle(state, lane, j):
     processing or blocked, will want to move on.
     """
     job, operation, machine = state.job[lane], state.operation[lane], state.machine[lane]
-    k = job[j, NEXT]
+    k = job[NEXT, j]
     entered = operation[j, k, MACHINE]
-    left = job[j, HELD]
+    left = job[HELD, j]
     holder, wanted = j, k + 1
     for _ in range(state.scalar[lane, JOBS]):
-        if wanted >= job[holder, COUNT]:
+        if wanted >= job[COUNT, holder]:
             return False
         needed = operation[holder, wanted, MACHINE]
         if needed == entered:
             return holder != j
-        if needed == left or machine[needed, OCCUPANT] < 0:
+        if needed == left or machine[OCCUPANT, needed] < 0:
             return False
-        holder = machine[needed, OCCUPANT]
-        wanted = job[holder, NEXT] + (0 if job[holder, PHASE] == BLOCKED else 1)
+        holder = machine[OCCUPANT, needed]
+        wanted = job[NEXT, holder] + (0 if job[PHASE, holder] == BLOCKED else 1)
     return False
-
-
-@njit(cache=True)
-def is_legal(state, lane, j):
-    """Tell whether job j may start its next operation now."""
-    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
-    if not is_waiting(job[j], scalar[TIME]):
-        return False
-    m = state.operation[lane, j, job[j, NEXT], MACHINE]
-    if machine[m, OCCUPANT] >= 0 or machine[m, DOWN]:
-        return False
-    phase = job[j, PHASE]
-    if phase == OUTSIDE and 0 < scalar[WIP_CAP] <= scalar[IN_SHOP]:
-        return False
-    if phase == BLOCKED and machine[job[j, HELD], DOWN] and not state.setting[UNLOAD]:
-        return False
-    return not (state.setting[AVOID] and closes_cycle(state, lane, j))
 
 
 @njit(cache=True)
@@ -638,34 +645,57 @@ def may_wait(state, lane):
     """Tell whether something will complete, be repaired or be released later."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
     for j in range(scalar[JOBS]):
-        if job[j, PHASE] == PROCESSING:
+        if job[PHASE, j] == PROCESSING:
             return True
-        if job[j, PHASE] == OUTSIDE and job[j, RELEASE] > scalar[TIME]:
+        if job[PHASE, j] == OUTSIDE and job[RELEASE, j] > scalar[TIME]:
             return True
     if scalar[KIND] != NO_INTERRUPTS:
         for m in range(scalar[MACHINES]):
-            if machine[m, DOWN]:
+            if machine[DOWN, m]:
                 return True
     return False
 
 
 @njit(cache=True)
 def mark_legal(state, lane):
-    """Write the action mask; return the number of legal jobs."""
-    scalar, legal = state.scalar[lane], state.legal[lane]
+    """Write the action mask; return the number of jobs that may start now."""
+    scalar, job, legal = state.scalar[lane], state.job[lane], state.legal[lane]
+    machine = state.machine[lane]
+    time, cap = scalar[TIME], scalar[WIP_CAP]
+    admits = cap == 0 or scalar[IN_SHOP] < cap
     count = 0
     for j in range(scalar[JOBS]):
-        if state.setting[SEQUENCE]:
-            allowed = state.job[lane, j, PHASE] != DONE
-        else:
-            allowed = is_legal(state, lane, j)
+        phase, m = job[PHASE, j], job[TARGET, j]
+        ready = (phase <= BLOCKED) & ((phase != OUTSIDE) | (admits & (job[RELEASE, j] <= time)))
+        allowed = ready & (machine[OCCUPANT, m] < 0) & (machine[DOWN, m] == 0)
         legal[j] = allowed
         count += allowed
-    for j in range(scalar[JOBS], legal.shape[0]):
-        legal[j] = 0
-    if state.setting[WAIT] and count > 0:
-        legal[-1] = may_wait(state, lane)
+    if count > 0 and (state.setting[AVOID] or not state.setting[UNLOAD]):
+        count = forbid_moves(state, lane)
+    if state.setting[WAIT]:
+        legal[-1] = count > 0 and may_wait(state, lane)
     return count
+
+
+@njit(cache=True)
+def forbid_moves(state, lane):
+    """Clear moves off a machine that is down, or into a deadlock; return what is left."""
+    scalar, job, legal = state.scalar[lane], state.job[lane], state.legal[lane]
+    count = 0
+    for j in range(scalar[JOBS]):
+        if legal[j] and job[PHASE, j] == BLOCKED and not state.setting[UNLOAD]:
+            legal[j] = state.machine[lane, DOWN, job[HELD, j]] == 0
+        if legal[j] and state.setting[AVOID]:
+            legal[j] = not closes_cycle(state, lane, j)
+        count += legal[j]
+    return count
+
+
+@njit(cache=True)
+def mark_unfinished(state, lane):
+    """Write the action mask of the sequence scheme: every job with an operation left."""
+    for j in range(state.scalar[lane, JOBS]):
+        state.legal[lane, j] = state.job[lane, PHASE, j] != DONE
 
 
 @njit(cache=True)
@@ -699,24 +729,23 @@ def run_to_decision(state, lane, unsettled):
 def append_operation(state, lane, j):
     """Place the next operation of job j behind those on its machine (sequence scheme)."""
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
-    k = job[j, NEXT]
+    k = job[NEXT, j]
     m, duration = operation[j, k, MACHINE], operation[j, k, DURATION]
-    start = max(job[j, ARRIVE], state.machine[lane, m, FREE_AT])
+    start = max(job[ARRIVE, j], state.machine[lane, FREE_AT, m])
     end = start + duration
     operation[j, k, START] = start
     operation[j, k, PROCESSING_END] = operation[j, k, END] = end
-    job[j, ARRIVE] = state.machine[lane, m, FREE_AT] = end
-    job[j, NEXT] = k + 1
-    state.machine[lane, m, LOAD_LEFT] -= duration
+    job[ARRIVE, j] = state.machine[lane, FREE_AT, m] = end
+    state.machine[lane, LOAD_LEFT, m] -= duration
     scalar[MAKESPAN] = max(scalar[MAKESPAN], end)
-    job[j, PHASE] = QUEUED
-    if k + 1 == job[j, COUNT]:
-        job[j, PHASE] = DONE
+    job[PHASE, j] = QUEUED
+    if go_to_next(state, lane, j):
+        job[PHASE, j] = DONE
         scalar[DONE_JOBS] += 1
         if scalar[DONE_JOBS] == scalar[JOBS]:
             scalar[STATUS] = FINISHED
     tell_sequence_time(state, lane)
-    mark_legal(state, lane)
+    mark_unfinished(state, lane)
 
 
 @njit(cache=True)
@@ -725,9 +754,9 @@ def tell_sequence_time(state, lane):
     scalar, job = state.scalar[lane], state.job[lane]
     earliest = NEVER
     for j in range(scalar[JOBS]):
-        if job[j, PHASE] != DONE:
-            m = state.operation[lane, j, job[j, NEXT], MACHINE]
-            earliest = min(earliest, max(job[j, ARRIVE], state.machine[lane, m, FREE_AT]))
+        if job[PHASE, j] != DONE:
+            m = job[TARGET, j]
+            earliest = min(earliest, max(job[ARRIVE, j], state.machine[lane, FREE_AT, m]))
     scalar[TIME] = scalar[MAKESPAN] if earliest == NEVER else earliest
 
 
@@ -767,17 +796,18 @@ def makespan_bound(state, lane):
     time = scalar[TIME]
     sequence = state.setting[SEQUENCE]
     for j in range(scalar[JOBS]):
-        phase = job[j, PHASE]
+        phase = job[PHASE, j]
         if phase == DONE:
             continue
-        k = job[j, NEXT]
+        k = job[NEXT, j]
         if phase == PROCESSING:
-            planned = job[j, FINISH] + operation[j, k + 1, WORK]
+            planned = job[FINISH, j] + operation[j, k + 1, WORK]
         elif phase == PAUSED:
-            held = state.machine[lane, job[j, HELD]]
-            planned = held[DOWN_UNTIL] + held[REMAINING] + operation[j, k + 1, WORK]
+            machine, held = state.machine[lane], job[HELD, j]
+            resumed = machine[DOWN_UNTIL, held] + machine[REMAINING, held]
+            planned = resumed + operation[j, k + 1, WORK]
         else:
-            ready = job[j, ARRIVE] if sequence else max(job[j, ARRIVE], time)
+            ready = job[ARRIVE, j] if sequence else max(job[ARRIVE, j], time)
             planned = ready + operation[j, k, WORK]
         bound = max(bound, planned)
     return bound
@@ -803,7 +833,7 @@ def unstarted_work(state, lane):
     """Return the total duration of operations that have not started."""
     work = 0
     for m in range(state.scalar[lane, MACHINES]):
-        work += state.machine[lane, m, LOAD_LEFT]
+        work += state.machine[lane, LOAD_LEFT, m]
     return work
 
 
@@ -823,23 +853,22 @@ def count_queues(state, lane):
     """Count, for each machine, the waiting jobs and the work they bring."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
     for m in range(scalar[MACHINES]):
-        machine[m, QUEUE] = 0
-        machine[m, QUEUE_WORK] = 0
+        machine[QUEUE, m] = 0
+        machine[QUEUE_WORK, m] = 0
     for j in range(scalar[JOBS]):
-        if is_waiting(job[j], scalar[TIME]):
-            k = job[j, NEXT]
-            m = state.operation[lane, j, k, MACHINE]
-            machine[m, QUEUE] += 1
-            machine[m, QUEUE_WORK] += state.operation[lane, j, k, DURATION]
+        if is_waiting(job, j, scalar[TIME]):
+            m = job[TARGET, j]
+            machine[QUEUE, m] += 1
+            machine[QUEUE_WORK, m] += state.operation[lane, j, job[NEXT, j], DURATION]
 
 
 @njit(cache=True)
 def blocking_relief(state, lane, j):
     """Return the BLKREL priority: free the machine that most jobs wait for, outsiders last."""
     job = state.job[lane]
-    work = state.operation[lane, j, job[j, NEXT], WORK]
-    if job[j, PHASE] == BLOCKED:
-        waiting = state.machine[lane, job[j, HELD], QUEUE]
+    work = state.operation[lane, j, job[NEXT, j], WORK]
+    if job[PHASE, j] == BLOCKED:
+        waiting = state.machine[lane, QUEUE, job[HELD, j]]
         return -np.float64(waiting + 1) * 2.0**36 - work
     return np.float64(-work)
 
@@ -856,9 +885,9 @@ def ratio(part, whole):
 def rule_value(state, lane, j, rule):
     """Return the priority of job j under a rule; the smallest wins."""
     job, operation = state.job[lane], state.operation[lane, j]
-    k = job[j, NEXT]
+    k = job[NEXT, j]
     p, remaining, total = operation[k, DURATION], operation[k, WORK], operation[0, WORK]
-    left = job[j, COUNT] - k
+    left = job[COUNT, j] - k
     value = 0.0
     if rule == SPT:
         value = p
@@ -873,9 +902,9 @@ def rule_value(state, lane, j, rule):
     elif rule == LOPNR:
         value = left
     elif rule == FIFO:
-        value = job[j, ARRIVE]
+        value = job[ARRIVE, j]
     elif rule == LIFO:
-        value = -job[j, ARRIVE]
+        value = -job[ARRIVE, j]
     elif rule == FDD_MWKR:
         value = ratio(total - remaining + p, remaining)
     elif rule == SPT_TWK:
@@ -895,7 +924,7 @@ def rule_value(state, lane, j, rule):
     elif rule == SSO:
         value = operation[k + 1, DURATION] if left > 1 else 0
     elif rule == WINQ:
-        value = state.machine[lane, operation[k + 1, MACHINE], QUEUE_WORK] if left > 1 else 0
+        value = state.machine[lane, QUEUE_WORK, operation[k + 1, MACHINE]] if left > 1 else 0
     elif rule == BLKREL:
         value = blocking_relief(state, lane, j)
     else:
@@ -985,17 +1014,17 @@ def forget_future(state, lane):
     scalar, job = state.scalar[lane], state.job[lane]
     machine, operation = state.machine[lane], state.operation[lane]
     for m in range(scalar[MACHINES]):
-        machine[m, SHUT_AT] = NEVER
-        machine[m, DEFERRED] = 0
-        if machine[m, DOWN] and not state.setting[REVEAL]:
+        machine[SHUT_AT, m] = NEVER
+        machine[DEFERRED, m] = 0
+        if machine[DOWN, m] and not state.setting[REVEAL]:
             mean = (scalar[DOWN_LOW] + scalar[DOWN_HIGH]) // 2
-            elapsed = scalar[TIME] - machine[m, DOWN_SINCE]
-            machine[m, DOWN_UNTIL] = scalar[TIME] + max(1, mean - elapsed)
+            elapsed = scalar[TIME] - machine[DOWN_SINCE, m]
+            machine[DOWN_UNTIL, m] = scalar[TIME] + max(1, mean - elapsed)
     for j in range(scalar[JOBS]):
-        unstarted = job[j, NEXT]
-        if job[j, PHASE] == PROCESSING or job[j, PHASE] == PAUSED:
+        unstarted = job[NEXT, j]
+        if job[PHASE, j] == PROCESSING or job[PHASE, j] == PAUSED:
             unstarted += 1
-        for k in range(job[j, COUNT] - 1, -1, -1):
+        for k in range(job[COUNT, j] - 1, -1, -1):
             if k >= unstarted:
                 expected = expected_duration(state, lane, operation[j, k, DURATION])
                 operation[j, k, DURATION] = expected
@@ -1039,32 +1068,33 @@ def rollout_lane(state, scratch, rules, caps, values, lane):
 def describe_machines(state, lane):
     """Work out, for each machine, its queue and when its operation ends."""
     count_queues(state, lane)
-    scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
-    time = scalar[TIME]
-    for m in range(scalar[MACHINES]):
-        j = machine[m, OCCUPANT]
-        machine[m, HOLDS_FINISHED] = 0
+    job, machine = state.job[lane], state.machine[lane]
+    time = state.scalar[lane, TIME]
+    for m in range(state.scalar[lane, MACHINES]):
+        j = machine[OCCUPANT, m]
+        busy_for, holds_finished = 0, 0
         if state.setting[SEQUENCE]:
-            machine[m, BUSY_FOR] = max(0, machine[m, FREE_AT] - time)
-        elif j < 0:
-            machine[m, BUSY_FOR] = 0
-        elif job[j, PHASE] == PROCESSING:
-            machine[m, BUSY_FOR] = job[j, FINISH] - time
-        elif job[j, PHASE] == PAUSED:
-            down = machine[m, DOWN_UNTIL] - time if state.setting[REVEAL] else 0
-            machine[m, BUSY_FOR] = machine[m, REMAINING] + down
-        else:
-            machine[m, BUSY_FOR] = 0
-            machine[m, HOLDS_FINISHED] = 1
+            busy_for = max(0, machine[FREE_AT, m] - time)
+        elif j >= 0:
+            phase = job[PHASE, j]
+            if phase == PROCESSING:
+                busy_for = job[FINISH, j] - time
+            elif phase == PAUSED:
+                down = machine[DOWN_UNTIL, m] - time if state.setting[REVEAL] else 0
+                busy_for = machine[REMAINING, m] + down
+            else:
+                holds_finished = 1
+        machine[BUSY_FOR, m] = busy_for
+        machine[HOLDS_FINISHED, m] = holds_finished
 
 
 @njit(cache=True)
 def ready_offset(state, lane, j):
     """Return the time from now until job j is ready for its next operation; negative: waiting."""
-    job = state.job[lane]
-    if job[j, PHASE] == PROCESSING or job[j, PHASE] == PAUSED:
-        return state.machine[lane, job[j, HELD], BUSY_FOR]
-    return job[j, ARRIVE] - state.scalar[lane, TIME]
+    phase = state.job[lane, PHASE, j]
+    if phase == PROCESSING or phase == PAUSED:
+        return state.machine[lane, BUSY_FOR, state.job[lane, HELD, j]]
+    return state.job[lane, ARRIVE, j] - state.scalar[lane, TIME]
 
 
 @njit(cache=True)
@@ -1075,121 +1105,140 @@ def show_instance(state, observation, lane):
     per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
     per_job = 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
     width = operation.shape[1] - 1
-    for j in range(job.shape[0]):
-        job[j, SHOWN] = 0
-        count = job[j, COUNT]
-        total = max(operation[j, 0, WORK], 1)
+    rows[:, :] = 0.0
+    for j in range(job.shape[1]):
+        job[SHOWN, j] = 0
+        count = job[COUNT, j]
+        per_total = 1.0 / max(operation[j, 0, WORK], 1)
+        per_count = 1.0 / max(count, 1)
         for k in range(width):
             i, used = j * width + k, k < count
-            rows[i, :] = 0.0
             links[i] = i + 1 if k + 1 < count else -1
             observation.operation_mask[lane, i] = used
             observation.operation_machine[lane, i] = operation[j, k, MACHINE] if used else -1
             if used:
                 work = operation[j, k, WORK]
                 rows[i, 0] = operation[j, k, DURATION] * per_mean
-                rows[i, 7] = (operation[j, 0, WORK] - work) / total
+                rows[i, 2] = 1.0
+                rows[i, 7] = (operation[j, 0, WORK] - work) * per_total
                 rows[i, 8] = work * per_job
-                rows[i, 9] = (count - k) / count
-    for m in range(state.machine.shape[1]):
+                rows[i, 9] = (count - k) * per_count
+    for m in range(state.machine.shape[2]):
         observation.machine_mask[lane, m] = m < state.scalar[lane, MACHINES]
         observation.machines[lane, m, :] = 0.0
 
 
+# Below, arrays are indexed in full: a view of a row costs two atomic operations, and these
+# loops run over all operations at every decision.
+
+
 @njit(cache=True)
 def show_done(state, observation, lane, j):
-    """Mark the operations of job j that have left the shop since the last look."""
-    job = state.job[lane]
-    first = job[j, NEXT] - (1 if job[j, PHASE] == BLOCKED else 0)
+    """Mark the operations of job j that are over since the last look; return the first left."""
+    first = state.job[lane, NEXT, j] - (1 if state.job[lane, PHASE, j] == BLOCKED else 0)
     width = state.operation.shape[2] - 1
-    for k in range(job[j, SHOWN], first):
+    for k in range(state.job[lane, SHOWN, j], first):
         i = j * width + k
-        row = observation.operations[lane, i]
         observation.operation_mask[lane, i] = 0
         observation.operation_machine[lane, i] = -1
-        row[1] = row[2] = row[3] = row[4] = row[5] = 0.0
-        row[6] = 1.0
-        row[10] = row[11] = row[12] = row[13] = 0.0
-    job[j, SHOWN] = first
+        for column in range(1, 6):
+            observation.operations[lane, i, column] = 0.0
+        observation.operations[lane, i, 6] = 1.0
+        for column in range(10, 14):
+            observation.operations[lane, i, column] = 0.0
+    state.job[lane, SHOWN, j] = first
     return first
 
 
 @njit(cache=True)
-def show_operations(state, observation, lane, j, per_mean):
-    """Write what changes about the operations of job j that are not done."""
-    scalar, job = state.scalar[lane], state.job[lane]
-    machine, operation = state.machine[lane], state.operation[lane, j]
-    phase, current = job[j, PHASE], job[j, NEXT]
-    width = state.operation.shape[2] - 1
-    disturbed = scalar[KIND] != NO_INTERRUPTS
+def show_current(state, observation, lane, j, per_mean):
+    """Write the row of the operation job j is at; return the earliest end, in mean durations."""
+    phase, k = state.job[lane, PHASE, j], state.job[lane, NEXT, j]
+    i = j * (state.operation.shape[2] - 1) + k
+    busy_for = state.machine[lane, BUSY_FOR, state.job[lane, TARGET, j]] * per_mean
     running = phase == PROCESSING or phase == PAUSED
     offset = max(0, ready_offset(state, lane, j))
-    earliest = np.float64(offset) * per_mean
-    waited = min(5.0, (scalar[TIME] - job[j, ARRIVE]) * per_mean)
-    for k in range(show_done(state, observation, lane, j), job[j, COUNT]):
-        i, m = j * width + k, operation[k, MACHINE]
-        row = observation.operations[lane, i]
-        here = k == current
-        ready = here and not running and offset == 0
-        if here and not running:
-            earliest = max(earliest, machine[m, BUSY_FOR] * per_mean)
-        processing = here and running
-        row[1] = machine[m, BUSY_FOR] * per_mean if processing else 0.0
-        row[2] = not (ready or processing or k < current)
-        row[3] = ready
-        row[4] = processing
-        row[5] = k < current
-        row[10] = waited if ready else 0.0
-        row[12] = earliest if k >= current and not processing else 0.0
-        row[13] = here and state.legal[lane, j] == 1
-        if disturbed:
-            down = machine[m, DOWN] == 1
-            row[11] = down
-            observation.operation_machine[lane, i] = -1 if down else m
-        if k >= current and not processing:
-            earliest += row[0]
+    ready = not running and offset == 0
+    waited = (state.scalar[lane, TIME] - state.job[lane, ARRIVE, j]) * per_mean
+    earliest = 0.0 if running else max(offset * per_mean, busy_for)
+    observation.operations[lane, i, 1] = busy_for if running else 0.0
+    observation.operations[lane, i, 2] = 0.0 if running or ready else 1.0
+    observation.operations[lane, i, 3] = 1.0 if ready else 0.0
+    observation.operations[lane, i, 4] = 1.0 if running else 0.0
+    observation.operations[lane, i, 10] = min(5.0, waited) if ready else 0.0
+    observation.operations[lane, i, 12] = earliest
+    observation.operations[lane, i, 13] = state.legal[lane, j]
+    if running:
+        return np.float32(busy_for)
+    return np.float32(earliest + observation.operations[lane, i, 0])
+
+
+@njit(cache=True)
+def show_operations(state, observation, lane, j, per_mean):
+    """Write what changes about the operations of job j that are not over."""
+    first = show_done(state, observation, lane, j)
+    count, current = state.job[lane, COUNT, j], state.job[lane, NEXT, j]
+    width = state.operation.shape[2] - 1
+    if current == count:
+        return
+    if first < current:  # the operation that is finished and still holds its machine
+        i = j * width + first
+        for column in range(1, 5):
+            observation.operations[lane, i, column] = 0.0
+        observation.operations[lane, i, 5] = 1.0
+        for column in range(10, 14):
+            observation.operations[lane, i, column] = 0.0
+    earliest = show_current(state, observation, lane, j, per_mean)
+    for i in range(j * width + current + 1, j * width + count):
+        observation.operations[lane, i, 12] = earliest
+        earliest += observation.operations[lane, i, 0]
+    if state.scalar[lane, KIND] != NO_INTERRUPTS:
+        for k in range(first, count):
+            m = state.operation[lane, j, k, MACHINE]
+            down = state.machine[lane, DOWN, m]
+            observation.operations[lane, j * width + k, 11] = down
+            observation.operation_machine[lane, j * width + k] = -1 if down else m
 
 
 @njit(cache=True)
 def show_job(state, observation, lane, j, per_mean, per_job):
     """Write the row of job j."""
-    job, row = state.job[lane], observation.jobs[lane, j]
-    phase, k = job[j, PHASE], job[j, NEXT]
+    phase, k = state.job[lane, PHASE, j], state.job[lane, NEXT, j]
+    present = phase != DONE
+    blocked = phase == BLOCKED
+    held = state.job[lane, HELD, j] >= 0 or phase == QUEUED
+    offset = max(-5.0, ready_offset(state, lane, j) * per_mean)
+    observation.jobs[lane, j, 0] = 1.0 if held else 0.0
+    observation.jobs[lane, j, 1] = 1.0 if blocked else 0.0
+    observation.jobs[lane, j, 2] = offset if present else 0.0
+    observation.jobs[lane, j, 3] = state.operation[lane, j, k, WORK] * per_job
+    observation.jobs[lane, j, 4] = state.legal[lane, j]
+    observation.job_mask[lane, j] = present
     width = state.operation.shape[2] - 1
-    if phase == DONE:
-        row[:] = 0.0
-        observation.job_mask[lane, j] = 0
-        observation.job_operation[lane, j] = -1
-        observation.wait_for[lane, j] = -1
-        return
-    row[0] = job[j, HELD] >= 0 or phase == QUEUED
-    row[1] = phase == BLOCKED
-    row[2] = max(-5.0, ready_offset(state, lane, j) * per_mean)
-    row[3] = state.operation[lane, j, k, WORK] * per_job
-    row[4] = state.legal[lane, j]
-    observation.job_mask[lane, j] = 1
-    observation.job_operation[lane, j] = j * width + k
-    observation.wait_for[lane, j] = awaited_job(state, lane, j) if phase == BLOCKED else -1
+    observation.job_operation[lane, j] = j * width + k if present else -1
+    observation.wait_for[lane, j] = awaited_job(state, lane, j) if blocked else -1
 
 
 @njit(cache=True)
-def show_machine(state, observation, lane, m, per_mean):
+def show_machine(state, observation, lane, m, per_mean, per_jobs):
     """Write the row of machine m."""
-    machine, scalar = state.machine[lane, m], state.scalar[lane]
-    row = observation.machines[lane, m]
-    row[0] = machine[OCCUPANT] < 0
-    row[1] = machine[HOLDS_FINISHED]
-    row[2] = machine[DOWN]
-    row[3] = 0.0
-    if machine[DOWN]:
+    down = state.machine[lane, DOWN, m]
+    time = state.scalar[lane, TIME]
+    elapsed = 0
+    if down:
         if state.setting[REVEAL]:
-            row[3] = (machine[DOWN_UNTIL] - scalar[TIME]) * per_mean
+            elapsed = state.machine[lane, DOWN_UNTIL, m] - time
         else:
-            row[3] = (scalar[TIME] - machine[DOWN_SINCE]) * per_mean
-    row[4] = machine[BUSY_FOR] * per_mean
-    row[5] = machine[QUEUE] / scalar[JOBS]
-    row[6] = machine[QUEUE_WORK] * per_mean
-    row[7] = machine[LOAD_LEFT] / max(machine[LOAD], 1)
+            elapsed = time - state.machine[lane, DOWN_SINCE, m]
+    load = max(state.machine[lane, LOAD, m], 1)
+    observation.machines[lane, m, 0] = 1.0 if state.machine[lane, OCCUPANT, m] < 0 else 0.0
+    observation.machines[lane, m, 1] = state.machine[lane, HOLDS_FINISHED, m]
+    observation.machines[lane, m, 2] = down
+    observation.machines[lane, m, 3] = elapsed * per_mean
+    observation.machines[lane, m, 4] = state.machine[lane, BUSY_FOR, m] * per_mean
+    observation.machines[lane, m, 5] = state.machine[lane, QUEUE, m] * per_jobs
+    observation.machines[lane, m, 6] = state.machine[lane, QUEUE_WORK, m] * per_mean
+    observation.machines[lane, m, 7] = state.machine[lane, LOAD_LEFT, m] / load
 
 
 @njit(cache=True)
@@ -1198,11 +1247,12 @@ def observe_graph(state, observation, lane):
     per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
     per_job = 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
     describe_machines(state, lane)
-    for j in range(state.job.shape[1]):
+    for j in range(state.job.shape[2]):
         show_operations(state, observation, lane, j, per_mean)
         show_job(state, observation, lane, j, per_mean, per_job)
+    per_jobs = 1.0 / state.scalar[lane, JOBS]
     for m in range(state.scalar[lane, MACHINES]):
-        show_machine(state, observation, lane, m, per_mean)
+        show_machine(state, observation, lane, m, per_mean, per_jobs)
 
 
 @njit(cache=True)
@@ -1211,23 +1261,23 @@ def show_candidate(state, row, lane, j, per_mean):
     scalar, job = state.scalar[lane], state.job[lane]
     machine, operation = state.machine[lane], state.operation[lane, j]
     machines, total = scalar[MACHINES], max(scalar[TOTAL_WORK], 1)
-    k, phase = job[j, NEXT], job[j, PHASE]
-    mine = machine[operation[k, MACHINE]]
-    waiting = is_waiting(job[j], scalar[TIME])
+    k, phase = job[NEXT, j], job[PHASE, j]
+    mine = machine[:, operation[k, MACHINE]]
+    waiting = is_waiting(job, j, scalar[TIME])
     row[0] = operation[k, DURATION] * per_mean
     row[1] = operation[k, WORK] / max(state.real[lane, MEAN_JOB], 1e-9)
-    row[2] = (job[j, COUNT] - k) / job[j, COUNT]
-    row[3] = min(max(scalar[TIME] - job[j, ARRIVE], 0) * per_mean, 5.0) / 5.0 if waiting else 0.0
+    row[2] = (job[COUNT, j] - k) / job[COUNT, j]
+    row[3] = min(max(scalar[TIME] - job[ARRIVE, j], 0) * per_mean, 5.0) / 5.0 if waiting else 0.0
     row[4] = phase == BLOCKED
-    row[5] = machine[job[j, HELD], QUEUE] / machines if phase == BLOCKED else 0.0
+    row[5] = machine[QUEUE, job[HELD, j]] / machines if phase == BLOCKED else 0.0
     row[6] = phase == OUTSIDE
     row[7] = scalar[IN_SHOP] / machines if phase == OUTSIDE else 0.0
     row[8] = mine[QUEUE] / machines
     row[9] = mine[LOAD_LEFT] * machines / total
     row[10] = row[11] = row[12] = row[13] = row[14] = 0.0
-    row[15] = k + 1 == job[j, COUNT]
-    if k + 1 < job[j, COUNT]:
-        after = machine[operation[k + 1, MACHINE]]
+    row[15] = k + 1 == job[COUNT, j]
+    if k + 1 < job[COUNT, j]:
+        after = machine[:, operation[k + 1, MACHINE]]
         row[10] = after[OCCUPANT] < 0
         row[11] = after[QUEUE] / machines
         row[12] = operation[k + 1, DURATION] * per_mean
@@ -1240,8 +1290,8 @@ def observe_jobs(state, observation, lane):
     """Write the candidate observation."""
     per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
     describe_machines(state, lane)
-    for j in range(state.job.shape[1]):
-        present = state.job[lane, j, PHASE] != DONE
+    for j in range(state.job.shape[2]):
+        present = state.job[lane, PHASE, j] != DONE
         observation.job_mask[lane, j] = present
         if present:
             show_candidate(state, observation.candidates[lane, j], lane, j, per_mean)
@@ -1324,6 +1374,22 @@ def play_action(state, outcome, action, lane):
 
 
 @njit(cache=True, nogil=True)
+def write_log(state, outcome, lane):
+    """Copy the schedule of a lane, as far as it has come."""
+    outcome.scalar[lane] = state.scalar[lane]
+    outcome.real[lane] = state.real[lane]
+    for j in range(state.operation.shape[1]):
+        for k in range(state.operation.shape[2] - 1):
+            row = state.operation[lane, j, k]
+            outcome.start[lane, j, k] = row[START]
+            outcome.processing_end[lane, j, k] = row[PROCESSING_END]
+            outcome.end[lane, j, k] = row[END]
+            outcome.down_begin[lane, j, k] = row[DOWN_BEGIN]
+            outcome.down_end[lane, j, k] = row[DOWN_END]
+            outcome.machine[lane, j, k] = row[MACHINE]
+
+
+@njit(cache=True, nogil=True)
 def step_lane(state, source, observation, final, outcome, actions, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 
@@ -1331,9 +1397,7 @@ def step_lane(state, source, observation, final, outcome, actions, autoreset, la
     """
     status = play_action(state, outcome, actions[lane], lane)
     if status != RUNNING:
-        outcome.scalar[lane] = state.scalar[lane]
-        outcome.real[lane] = state.real[lane]
-        outcome.operation[lane] = state.operation[lane]
+        write_log(state, outcome, lane)
     if not outcome.invalid[lane]:
         observe(state, observation, lane, False)
     if status != RUNNING and autoreset:
@@ -1379,7 +1443,7 @@ def rule_action_batch(state, rule, actions):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def run_rule_batch(state, rule, temperature, samples):
+def run_rule_batch(state, outcome, rule, temperature, samples):
     """Play every lane to its end under a rule, with noise where the temperature is positive."""
     for index in prange(state.scalar.shape[0]):
         lane = np.int64(index)  # the unsigned index would turn sums into floats
@@ -1389,6 +1453,7 @@ def run_rule_batch(state, rule, temperature, samples):
                 apply_action(state, lane, action)
         else:
             run_rule(state, lane, rule)
+        write_log(state, outcome, lane)
 
 
 @njit(cache=True, nogil=True, parallel=True)
