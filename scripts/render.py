@@ -40,8 +40,7 @@ def _arena(plain: dict[str, Any]) -> Arena:
     """Return the one episode that is drawn, ready to be played."""
     from dispatchgym.agents.arena import Arena, find_problem
     from dispatchgym.agents.scenarios import find_scenarios
-    from dispatchgym.agents.settings import find_settings
-    from dispatchgym.evaluate import environment_options
+    from dispatchgym.agents.settings import environment_options, find_settings
 
     found = find_scenarios(plain["scenario"])
     if len(found) > 1:
@@ -49,7 +48,7 @@ def _arena(plain: dict[str, Any]) -> Arena:
             f"scenario: {plain['scenario']!r} stands for {len(found)} instances, expected one: "
             f"{_listed([item.name for item in found[:3]])}, ..."
         )
-    (setting,) = find_settings(environment_options(plain))
+    (setting,) = find_settings(environment_options(plain["env"], plain["mode"]))
     problem = find_problem(plain["env"]["name"])
     return Arena(problem, found[0].content, (plain["seed"],), setting.environment())
 
