@@ -70,7 +70,7 @@ class RLlibMaskView(gym.ObservationWrapper[dict[str, Any], Any, dict[str, Any]])
 
 
 class TianshouMaskView(gym.ObservationWrapper[dict[str, Any], Any, dict[str, Any]]):
-    """The observation as Tianshou reads masks: ``{"obs": the other entries, "mask": bool (A,)}``."""
+    """The observation as Tianshou reads masks: ``{"obs": other entries, "mask": bool (A,)}``."""
 
     def __init__(self, env: gym.Env[dict[str, Any], Any]) -> None:
         super().__init__(env)

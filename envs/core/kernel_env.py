@@ -89,7 +89,7 @@ class KernelEnv(gym.Env[dict[str, Any], np.int64]):
             raise ParameterError("step: no episode is running, call reset() first")
         simulation = self.simulation
         if self.invalid_action == "raise":
-            require_legal(simulation, np.array([action]))
+            require_legal(simulation, np.array([action]), np.arange(1))
         simulation.step(np.array([action], np.int64), _ALL, False)
         terminated, truncated = bool(simulation.terminated[0]), bool(simulation.truncated[0])
         info = self._info()
@@ -142,10 +142,13 @@ class KernelEnv(gym.Env[dict[str, Any], np.int64]):
         return {"action_mask": self.simulation.observations["action_mask"][0].copy()}
 
 
-def require_legal(simulation: Simulation, actions: npt.NDArray[Any]) -> None:
-    """Raise InvalidActionError for the first lane whose action is illegal."""
+def require_legal(
+    simulation: Simulation, actions: npt.NDArray[Any], lanes: npt.NDArray[np.intp]
+) -> None:
+    """Raise InvalidActionError for the first of these lanes whose action is illegal."""
     masks = simulation.observations["action_mask"]
-    for lane, action in enumerate(actions):
+    for lane in lanes:
+        action = actions[lane]
         if 0 <= action < masks.shape[1] and masks[lane, action]:
             continue
         legal = np.flatnonzero(masks[lane]).tolist()

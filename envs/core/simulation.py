@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from dispatchgym.envs.core.errors import ParameterError
 
-__all__ = ["Simulation", "Snapshot", "check_choice"]
+__all__ = ["Simulation", "Snapshot", "check_choice", "copy_nested"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -75,7 +75,10 @@ class Simulation(ABC):
 
     @abstractmethod
     def final_infos(self, ended: BoolArray) -> dict[str, Any]:
-        """Return the same for all lanes that ended, as arrays (B, ...), zeros elsewhere."""
+        """Return the same for all lanes that ended, as arrays (B, ...).
+
+        Rows of other lanes mean nothing. Arrays may be buffers that a later step overwrites.
+        """
 
     @abstractmethod
     def instance(self, lane: int) -> Any:
@@ -142,3 +145,11 @@ def check_choice(field: str, value: object, choices: tuple[str, ...] | Mapping[s
     """Raise ParameterError unless `value` is one of the choices."""
     if value not in choices:
         raise ParameterError(f"{field}: found {value!r}, expected one of {', '.join(choices)}")
+
+
+def copy_nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a nested mapping of arrays."""
+    return {
+        key: copy_nested(value) if isinstance(value, Mapping) else value.copy()
+        for key, value in values.items()
+    }

@@ -16,7 +16,12 @@ from dispatchgym.envs.core.kernel_env import (
     episode_seed,
     require_legal,
 )
-from dispatchgym.envs.core.simulation import Simulation, Snapshot, check_choice
+from dispatchgym.envs.core.simulation import (
+    Simulation,
+    Snapshot,
+    check_choice,
+    copy_nested,
+)
 
 __all__ = ["KernelVectorEnv"]
 
@@ -235,23 +240,22 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             inside = (batch >= 0) & (batch < masks.shape[1])
             legal = inside & (masks[np.arange(self.num_envs), np.where(inside, batch, 0)] == 1)
             if not legal[running].all():
-                require_legal(self.simulation, batch)
+                require_legal(self.simulation, batch, running)
         return batch.astype(np.int64, copy=False)
 
     def _report_ended(self, infos: dict[str, Any], ended: BoolArray) -> None:
-        final = self.simulation.final_infos(ended)
+        final = self._kept(self.simulation.final_infos(ended))
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             _merge(infos, final, ended)
             return
+        buffers = self.simulation.final_observations
         last = np.full(self.num_envs, None, dtype=object)
         for lane in np.flatnonzero(ended):
-            last[lane] = {
-                key: buffer[lane].copy()
-                for key, buffer in self.simulation.final_observations.items()
-            }
-        masks = self.simulation.final_observations["action_mask"]
+            row = {key: buffer[lane] for key, buffer in buffers.items()}
+            last[lane] = self._kept(row)
+        mask = self._kept({"action_mask": buffers["action_mask"]})
         final_info: dict[str, Any] = {}
-        _merge(final_info, {"action_mask": masks.copy(), **final}, ended)
+        _merge(final_info, {**mask, **final}, ended)
         if self.simulation.invalid.any():
             invalid = self.simulation.invalid & ended
             _merge(final_info, {"invalid_action": invalid}, invalid)
@@ -259,11 +263,12 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
         infos["final_info"] = final_info
         infos["_final_obs"] = infos["_final_info"] = ended
 
+    def _kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return buffers as they may be given away: copies unless ``copy=False``."""
+        return copy_nested(values) if self.copy else dict(values)
+
     def _observations(self) -> dict[str, Any]:
-        buffers = self.simulation.observations
-        if not self.copy:
-            return dict(buffers)
-        return {key: buffer.copy() for key, buffer in buffers.items()}
+        return self._kept(self.simulation.observations)
 
     def _infos(self) -> dict[str, Any]:
         mask = self.simulation.observations["action_mask"]

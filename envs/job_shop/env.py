@@ -13,7 +13,7 @@ from gymnasium import spaces
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.kernel_env import KernelEnv
 from dispatchgym.envs.core.scenario import resolve
-from dispatchgym.envs.core.simulation import Simulation, check_choice
+from dispatchgym.envs.core.simulation import Simulation, check_choice, copy_nested
 from dispatchgym.envs.core.vector_env import KernelVectorEnv
 from dispatchgym.envs.job_shop import kernel
 from dispatchgym.envs.job_shop.generators import (
@@ -374,7 +374,7 @@ class JobShopSimulation(Simulation):
         number = self.check_rule(rule)
         samples = np.arange(self.num_lanes)
         kernel.run_rule_batch(self.state, self._outcome, number, float(temperature), samples)
-        return self.final_infos(np.ones(self.num_lanes, np.bool_))
+        return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
 
     def rollout_values(
         self, bases: Sequence[tuple[str, int]] = (("blkrel", 0),)
@@ -430,7 +430,7 @@ class JobShopSimulation(Simulation):
         jobs, width = instance.machine.shape
         times = ("start", "processing_end", "end")
         return {
-            key: value[lane, :jobs, :width].copy() if key in times else np.asarray(value[lane])
+            key: value[lane, :jobs, :width].copy() if key in times else np.array(value[lane])
             for key, value in schedules.items()
         }
 
@@ -438,11 +438,10 @@ class JobShopSimulation(Simulation):
         """Return the results of the lanes that ended; see `Simulation.final_infos`."""
         scalar = self._outcome.scalar
         status = scalar[:, kernel.STATUS]
-        makespan = scalar[:, kernel.MAKESPAN]
         return {
-            "objective": np.where(status == kernel.FINISHED, makespan, np.nan),
-            "swaps": scalar[:, kernel.SWAPS].copy(),
-            "longest_cycle": scalar[:, kernel.LONGEST_CYCLE].copy(),
+            "objective": np.where(status == kernel.FINISHED, scalar[:, kernel.MAKESPAN], np.nan),
+            "swaps": scalar[:, kernel.SWAPS],
+            "longest_cycle": scalar[:, kernel.LONGEST_CYCLE],
             "deadlock": status == kernel.DEADLOCK,
             "schedule": self._schedules(ended, self._outcome),
         }
@@ -466,41 +465,33 @@ class JobShopSimulation(Simulation):
         self, ended: npt.NDArray[np.bool_], outcome: kernel.Outcome
     ) -> dict[str, npt.NDArray[Any]]:
         return {
-            "start": outcome.start.copy(),
-            "processing_end": outcome.processing_end.copy(),
-            "end": outcome.end.copy(),
-            "makespan": outcome.scalar[:, kernel.MAKESPAN].copy(),
-            "interruptions": self._interruptions(ended, outcome),
-            "interrupt_probability": outcome.real[:, kernel.PROBABILITY].copy(),
-            "interrupt_seed": outcome.scalar[:, kernel.SEED].astype(np.uint64),
+            "start": outcome.start,
+            "processing_end": outcome.processing_end,
+            "end": outcome.end,
+            "makespan": outcome.scalar[:, kernel.MAKESPAN],
+            "interruptions": self._interruptions(np.flatnonzero(ended), outcome),
+            "interrupt_probability": outcome.real[:, kernel.PROBABILITY],
+            "interrupt_seed": outcome.scalar[:, kernel.SEED].view(np.uint64),
             **self._conditions,
         }
 
     def _interruptions(
-        self, ended: npt.NDArray[np.bool_], outcome: kernel.Outcome
+        self, lanes: npt.NDArray[np.intp], outcome: kernel.Outcome
     ) -> npt.NDArray[Any]:
-        """Return, for each lane that ended, its shutdowns before the end.
+        """Return, for each of these lanes, its shutdowns before the end, None elsewhere.
 
         An object array of int64 (L, 5): machine, begin, end, job, operation.
         """
         found = np.full(self.num_lanes, None, dtype=object)
-        kind = self.interrupts.kind
-        for lane in np.flatnonzero(ended):
-            if kind == "per_operation":
-                found[lane] = self._struck(int(lane), outcome)
-            elif kind == "calendar":
-                found[lane] = self._calendar(int(lane), outcome)
-            else:
-                found[lane] = _NO_INTERRUPTIONS
+        if self.interrupts.kind == "per_operation":
+            tables = _struck(outcome, lanes)
+        elif self.interrupts.kind == "calendar":
+            tables = [self._calendar(int(lane), outcome) for lane in lanes]
+        else:
+            tables = [_NO_INTERRUPTIONS] * len(lanes)
+        for lane, table in zip(lanes, tables, strict=True):
+            found[lane] = table
         return found
-
-    def _struck(self, lane: int, outcome: kernel.Outcome) -> npt.NDArray[np.int64]:
-        begin, end = outcome.down_begin[lane], outcome.down_end[lane]
-        makespan = outcome.scalar[lane, kernel.MAKESPAN]
-        job, operation = np.nonzero((begin >= 0) & (begin < makespan))
-        machine = outcome.machine[lane, job, operation]
-        columns = (machine, begin[job, operation], end[job, operation], job, operation)
-        return np.stack(columns, axis=1)
 
     def _calendar(self, lane: int, outcome: kernel.Outcome) -> npt.NDArray[np.int64]:
         scalar = outcome.scalar[lane]
@@ -543,6 +534,17 @@ def _instances_of(generator: Generator) -> tuple[Instance, ...]:
     if isinstance(generator, LiteratureGenerator):
         return tuple(literature(name) for name in generator.members)
     return ()
+
+
+def _struck(outcome: kernel.Outcome, lanes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.int64]]:
+    """Return the shutdowns that hit operations of these lanes before the end, one table each."""
+    begin = outcome.down_begin[lanes]
+    before_end = begin < outcome.scalar[lanes, kernel.MAKESPAN][:, None, None]
+    row, job, operation = np.nonzero((begin >= 0) & before_end)
+    where = (lanes[row], job, operation)
+    columns = (outcome.machine[where], outcome.down_begin[where], outcome.down_end[where])
+    table = np.stack((*columns, job, operation), axis=1)
+    return np.split(table, np.cumsum(np.bincount(row, minlength=len(lanes)))[:-1])
 
 
 def _numbers(shape: tuple[int, ...]) -> spaces.Box:

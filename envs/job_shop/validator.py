@@ -17,7 +17,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice, pairwise, permutations, product
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ _TIME_LIMIT = 1 << 52
 _LENGTH_LIMIT = 1e6
 _CALENDAR_LIMIT = 1_000_000
 _PAIRS_AT_ONCE = 1 << 20
-_TIE_ORDERS = 1000
+_ORDERS_TRIED = 1000
 _TIME_ARRAYS = ("start", "processing_end", "end")
 _KINDS = ("none", "per_operation", "calendar")
 _POLICIES = ("resume", "restart", "finish_first")
@@ -644,86 +643,132 @@ def _down(
 # ------------------------------------------------------------------ swaps where forbidden
 
 
+@dataclass(frozen=True)
+class _Moves:
+    """The moves of one instant, job by job.
+
+    Attributes:
+        origins: Machine that each job holds before the instant, -1 if it is outside.
+        paths: Machines that each job enters, in order.
+        exits: Whether each job leaves the shop at the end of its path.
+        operations: The operations entered, as the paths.
+    """
+
+    origins: list[int]
+    paths: list[list[int]]
+    exits: list[bool]
+    operations: list[list[Operation]]
+
+    def place(self, job: int, steps: int) -> int:
+        """Machine that a job holds after some steps of its path, or -1."""
+        if steps == 0:
+            return self.origins[job]
+        gone = steps == len(self.paths[job]) and self.exits[job]
+        return -1 if gone else self.paths[job][steps - 1]
+
+    def left(self, state: tuple[int, ...]) -> list[int]:
+        """Machines still to be entered, as often as they are."""
+        return [m for path, done in zip(self.paths, state, strict=True) for m in path[done:]]
+
+    def taken(self, state: tuple[int, ...], job: int) -> set[int]:
+        """Machines held by other jobs than this one."""
+        places = (self.place(other, done) for other, done in enumerate(state) if other != job)
+        return {machine for machine in places if machine >= 0}
+
+
 def _check_no_swap(instance: Instance, plan: _Plan) -> Iterator[Violation]:
-    """Find exchanges: moves of one instant of which each has to wait for the next.
+    """Find instants whose moves cannot be made one after the other."""
+    for time, jobs in _instants(plan).items():
+        if len(jobs) == 1:
+            continue
+        moves = _moves(instance, plan, time, jobs)
+        stuck = _stuck(moves)
+        if stuck:
+            job, operation = stuck[0]
+            machine = int(instance.machine[job, operation])
+            members = ", ".join(f"({j}, {k})" for j, k in stuck)
+            message = f"operations {members} were entered at {time} by an exchange of machines"
+            yield Violation("swap", message, job, operation, machine, (time,))
 
-    A move is an operation entered. Entering b waits for the move out of the operation before
-    it on the machine, which is the entering of the next operation of that job. Among several
-    operations that use a machine for no time at one instant every order is tried, up to
-    `_TIE_ORDERS` in all.
+
+def _instants(plan: _Plan) -> dict[int, dict[int, list[int]]]:
+    """Return time -> job -> operations entered then."""
+    instants: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for job, operation in np.argwhere(plan.done).tolist():
+        instants[int(plan.start[job, operation])][job].append(operation)
+    return instants
+
+
+def _moves(instance: Instance, plan: _Plan, time: int, jobs: dict[int, list[int]]) -> _Moves:
+    origins, exits = [], []
+    for job, operations in jobs.items():
+        before, last = operations[0] - 1, operations[-1]
+        held = before >= 0 and int(plan.end[job, before]) == time
+        origins.append(int(instance.machine[job, before]) if held else -1)
+        exits.append(last == int(instance.operations[job]) - 1 and int(plan.end[job, last]) == time)
+    return _Moves(
+        origins,
+        [[int(instance.machine[job, k]) for k in ks] for job, ks in jobs.items()],
+        exits,
+        [[(job, k) for k in ks] for job, ks in jobs.items()],
+    )
+
+
+def _stuck(moves: _Moves) -> list[Operation]:
+    """Return the operations that nobody can enter without an exchange, if there are any.
+
+    Moves that cannot harm others are made at once. What remains to be tried are orders among
+    several operations that use a machine for no time; beyond `_ORDERS_TRIED` states of them
+    the schedule gets the benefit of the doubt.
     """
-    within_jobs = plan.done[:, 1:] & plan.done[:, :-1] & (plan.start[:, 1:] == plan.start[:, :-1])
-    sequel = [((j, k), (j, k + 1)) for j, k in np.argwhere(within_jobs).tolist()]
-    cycle: list[Operation] = []
-    for orders in islice(product(*_orders(instance, plan)), _TIE_ORDERS):
-        edges: Edges = defaultdict(set)
-        for before, after in sequel:
-            edges[after].add(before)
-        for order in orders:
-            for before, after in pairwise(order):
-                _wait(edges, before, after, instance)
-        cycle = _find_cycle(edges)
-        if not cycle:
-            return
-    job, operation = cycle[0]
-    time = int(plan.start[job, operation])
-    machine = int(instance.machine[job, operation])
-    members = ", ".join(f"({j}, {k})" for j, k in cycle)
-    message = f"operations {members} were entered at {time} by an exchange of machines"
-    yield Violation("swap", message, job, operation, machine, (time,))
+    first = _make_safe_moves(moves, (0,) * len(moves.paths))
+    states, seen = [first], {first}
+    while states and len(seen) <= _ORDERS_TRIED:
+        state = states.pop()
+        if not moves.left(state):
+            return []
+        for following in _risky_moves(moves, state):
+            reached = _make_safe_moves(moves, following)
+            if reached not in seen:
+                seen.add(reached)
+                states.append(reached)
+    if states:
+        return []
+    return [o for row, done in zip(moves.operations, first, strict=True) for o in row[done:]]
 
 
-Edges = dict[Operation, set[Operation]]
+def _make_safe_moves(moves: _Moves, state: tuple[int, ...]) -> tuple[int, ...]:
+    moved = True
+    while moved:
+        moved = False
+        for job in range(len(state)):
+            steps = _safe_steps(moves, state, job)
+            if steps:
+                state = (*state[:job], state[job] + steps, *state[job + 1 :])
+                moved = True
+    return state
 
 
-def _orders(instance: Instance, plan: _Plan) -> list[list[list[Operation]]]:
-    """Return, for each machine and instant with several events, their possible orders.
-
-    First the operation that leaves then, next those that only pass, last the one that enters.
-    """
-    places: dict[tuple[int, int], list[list[Operation]]] = defaultdict(lambda: [[], [], []])
-    columns = (column.tolist() for column in _by_machine(instance, plan))
-    for machine, start, end, job, operation in zip(*columns, strict=True):
-        if start == end:
-            places[machine, start][1].append((job, operation))
-        else:
-            places[machine, end][0].append((job, operation))
-            places[machine, start][2].append((job, operation))
-    return [
-        [[*leaving, *middle, *entering] for middle in islice(permutations(passing), _TIE_ORDERS)]
-        for leaving, passing, entering in places.values()
-        if len(leaving) + len(passing) + len(entering) > 1
-    ]
+def _safe_steps(moves: _Moves, state: tuple[int, ...], job: int) -> int:
+    """Return how far a job can go to where it is in nobody's way, or 0."""
+    taken, left = moves.taken(state, job), moves.left(state)
+    path = moves.paths[job]
+    for step in range(state[job], len(path)):
+        if path[step] in taken:
+            return 0
+        gone = step + 1 == len(path) and moves.exits[job]
+        if gone or left.count(path[step]) == 1:
+            return step + 1 - state[job]
+    return 0
 
 
-def _wait(edges: Edges, before: Operation, after: Operation, instance: Instance) -> None:
-    """Note that entering `after` waits for leaving `before`, unless that is the same move.
-
-    Leaving the shop is no move; it follows the entering of the last operation, and that is of
-    this instant only if the operation has no duration.
-    """
-    job, operation = before
-    if operation + 1 == instance.operations[job]:
-        edges[after].add(before)
-    elif after != (job, operation + 1):
-        edges[after].add((job, operation + 1))
-
-
-def _find_cycle(edges: Edges) -> list[Operation]:
-    """Return one directed cycle, or an empty list; every node without a way on is removed."""
-    waits = {node: set(targets) for node, targets in edges.items()}
-    while True:
-        free = {target for targets in waits.values() for target in targets} - waits.keys()
-        free |= {node for node, targets in waits.items() if not targets}
-        if not free:
-            break
-        waits = {node: targets - free for node, targets in waits.items() if node not in free}
-    path: list[Operation] = []
-    node = next(iter(waits), None)
-    while node is not None and node not in path:
-        path.append(node)
-        node = min(waits[node])
-    return [] if node is None else path[path.index(node) :]
+def _risky_moves(moves: _Moves, state: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the states after one job has entered a machine that others have yet to pass."""
+    for job, done in enumerate(state):
+        path = moves.paths[job]
+        passes = done + 1 < len(path)
+        if passes and path[done] not in moves.taken(state, job):
+            yield (*state[:job], done + 1, *state[job + 1 :])
 
 
 # ------------------------------------------------------------------------------ semi-active
