@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatchgym.agents.policy import Observation, Policy
+if TYPE_CHECKING:  # torch stays unloaded where no network plays
+    from dispatchgym.agents.policy import Observation, Policy
 
 Base = tuple[str, int]
 """A base rule of a rollout: rule name and limit on jobs in the shop, 0 for none."""

@@ -45,7 +45,7 @@ def tables(result: EvaluationResult) -> list[RenderableType]:
     if len(summary.probabilities) > 1:
         shown = [*_by_probability(result, summary)]
     else:
-        shown = [_overall(result, summary), *_by_group(result, summary)]
+        shown = [*_overall(result, summary), *_by_group(result, summary)]
     return [*shown, Text(_footnote(result))]
 
 
@@ -61,29 +61,22 @@ def as_text(renderables: Iterable[RenderableType], width: int = WIDTH) -> str:
 # --- One shutdown probability ----------------------------------------------------------------
 
 
-def _overall(result: EvaluationResult, summary: Summary) -> RenderableType:
+def _overall(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     lines = _sorted([line for line in summary.lines if line.group == ALL_INSTANCES])
-    groups = {line.agent: line for line in summary.lines if line.group == ALL_GROUPS}
-    several = len(summary.groups) > 1
-    rival = next((line.versus for line in lines if line.versus), None)
-    table = _table()
-    _add(table, "mean", *(["groups"] if several else []), "gap %")
-    if rival is not None:
-        _add(table, f"% vs {_agent(rival, 10)} [95 %]")
-    _add(table, "ms p50", "ms p99", "valid")
-    for line in lines:
-        cells = [_agent(line.agent), _number(line.objective)]
-        if several:
-            cells.append(_number(groups[line.agent].objective))
-        cells.append(_percent(line.gap))
-        if rival is not None:
-            cells.append(_difference(line))
-        cells += [_milliseconds(line.decision_ms_p50), _milliseconds(line.decision_ms_p99)]
-        table.add_row(*cells, _count(line), style=_style(line, result))
+    by_group = {line.agent: line for line in summary.lines if line.group == ALL_GROUPS}
+    columns = [Column("mean", [_number(line.objective) for line in lines])]
     title = f"Mean {_title(result)}"
-    if several:
+    if len(summary.groups) > 1:
+        means = [_number(by_group[line.agent].objective) for line in lines]
+        columns.append(Column("groups", means))
         title += " (groups: mean over groups)"
-    return _titled(title, table)
+    columns.append(Column("gap %", [_percent(line.gap) for line in lines]))
+    rival = next((line.versus for line in lines if line.versus), None)
+    if rival is not None:
+        heading = f"% vs {_agent(rival, 10)} [95 %]"
+        columns.append(Column(heading, [_difference(line) for line in lines]))
+    columns += _costs(lines)
+    return _cut(title, "agent", [_agent(line.agent) for line in lines], columns)
 
 
 def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
@@ -93,9 +86,8 @@ def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType
     shown = _pivot(result, summary, f"Mean {result.problem.objective} by group", _objective, means)
     shown += _pivot(result, summary, "Gap by group, %", lambda line: _percent(line.gap), means)
     if any(line.versus for line in summary.lines):
-        title = "Against the best rule of each group, %; * the 95 % interval excludes 0"
-        if not result.rules:
-            title = title.replace("the best rule of each group", f"{summary.agents[0]} by group")
+        rival = "the best rule of each group" if result.rules else summary.agents[0]
+        title = f"Against {_agent(rival, 30)}, %; * the 95 % interval excludes 0"
         shown += _pivot(result, summary, title, _starred, [ALL_INSTANCES])
     return shown
 
@@ -164,25 +156,19 @@ def _best_rules(result: EvaluationResult, summary: Summary) -> list[RenderableTy
 def _against_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     """Return one table with a line for each agent that is no rule and each probability."""
     others = [name for name in summary.agents if name not in result.rules]
-    if not others:
+    lines = [summary.line(agent, ALL_INSTANCES, q) for agent in others for q in _asked(summary)]
+    if not lines:
         return []
-    table = _table()
-    _add(table, "q", "mean", "gap %", "% vs best rule [95 %]", "rule", "ms p50", "ms p99", "valid")
-    for agent in others:
-        for q in _asked(summary):
-            line = summary.line(agent, ALL_INSTANCES, q)
-            table.add_row(
-                _agent(agent, 14),
-                f"{q:g}",
-                _number(line.objective),
-                _percent(line.gap),
-                _difference(line),
-                line.versus or "",
-                _milliseconds(line.decision_ms_p50),
-                _milliseconds(line.decision_ms_p99),
-                _count(line),
-            )
-    return [_titled("Against the best rule at each q, mean over instances", table)]
+    columns = [
+        Column("q", [f"{line.probability:g}" for line in lines]),
+        Column("mean", [_number(line.objective) for line in lines]),
+        Column("gap %", [_percent(line.gap) for line in lines]),
+        Column("% vs best [95 %]", [_difference(line) for line in lines]),
+        Column("rule", [_agent(line.versus or "", 8) for line in lines]),
+        *_costs(lines),
+    ]
+    title = "Against the best rule at each q, mean over instances"
+    return _cut(title, "agent", [_agent(line.agent, 16) for line in lines], columns)
 
 
 def _asked(summary: Summary) -> list[float]:
@@ -204,41 +190,42 @@ class Column(NamedTuple):
         return max(map(len, [*self.heading.split("\n"), *self.texts]))
 
 
+def _costs(lines: Sequence[Line]) -> list[Column]:
+    return [
+        Column("ms p50", [_milliseconds(line.decision_ms_p50) for line in lines]),
+        Column("p99", [_milliseconds(line.decision_ms_p99) for line in lines]),
+        Column("valid", [_count(line) for line in lines]),
+    ]
+
+
 def _cut(
     title: str, label: str, names: Sequence[str], columns: Sequence[Column]
 ) -> list[RenderableType]:
     """Return tables of at most 80 columns of text that together hold all columns."""
-    left = max(map(len, [label, *names])) + 1
+    left = max(map(len, [label, *names]))
+    whole = left + sum(column.width + 2 for column in columns) <= WIDTH
+    gap = 2 if whole else 1
     parts: list[list[Column]] = [[]]
     used = left
     for column in columns:
-        if parts[-1] and used + column.width + 1 > WIDTH + 1:
+        if parts[-1] and used + gap + column.width > WIDTH:
             parts.append([])
             used = left
         parts[-1].append(column)
-        used += column.width + 1
-    found = []
-    for part in parts:
-        table = _table(label)
-        _add(table, *[column.heading for column in part])
-        for index, name in enumerate(names):
-            table.add_row(name, *[column.texts[index] for column in part])
-        found.append(_titled(title, table))
-    return found
+        used += gap + column.width
+    return [_table(title, label, names, part, gap) for part in parts]
 
 
-def _table(label: str = "agent") -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+def _table(
+    title: str, label: str, names: Sequence[str], columns: Sequence[Column], gap: int
+) -> RenderableType:
+    # The box puts one blank between columns.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column(label, no_wrap=True)
-    return table
-
-
-def _add(table: Table, *headings: str) -> None:
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-
-
-def _titled(title: str, table: Table) -> RenderableType:
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for index, name in enumerate(names):
+        table.add_row(name, *[column.texts[index] for column in columns])
     return Group(Text(title, style="bold"), table)
 
 
@@ -258,7 +245,7 @@ def _footnote(result: EvaluationResult) -> str:
     text = f"gap = {result.problem.objective} / reference - 1; reference: {', '.join(kinds)}."
     unfinished = sum(not row.valid for row in result.rows)
     if unfinished:
-        text += f" {unfinished} episodes ended without a complete schedule: means leave them out."
+        text += f" Without a complete schedule, and left out of the means: {unfinished} rows."
     if not result.complete:
         text += " Stopped early: these are the instances finished so far."
     return text
@@ -276,10 +263,6 @@ def _heading(group: str) -> str:
 def _sorted(lines: Iterable[Line]) -> list[Line]:
     """Return lines by mean objective, those without one last."""
     return sorted(lines, key=lambda line: (math.isnan(line.objective), line.objective))
-
-
-def _style(line: Line, result: EvaluationResult) -> str:
-    return "" if line.agent in result.rules else "bold"
 
 
 def _agent(name: str, width: int = AGENT_WIDTH) -> str:
