@@ -119,6 +119,11 @@ class _Plan:
     unload_when_down: bool
     seed: int
 
+    @property
+    def complete(self) -> bool:
+        """Whether every operation has all its times."""
+        return bool((self.done == self.exists).all())
+
 
 @dataclass(frozen=True)
 class _Shutdowns:
@@ -156,7 +161,7 @@ def validate(
 
     Returns:
         The report with all violations found. Of a malformed schedule only that is reported, and
-        shutdowns and makespan are checked in complete schedules only.
+        swaps, shutdowns and makespan are checked in complete schedules only.
 
     Raises:
         ParameterError: `schedule` is not a mapping or `instance` is no Instance.
@@ -175,7 +180,7 @@ def validate(
     found += _check_durations(instance, plan)
     found += _check_job_order(instance, plan)
     found += _check_capacity(instance, plan)
-    if plan.blocking and not plan.swap:
+    if plan.blocking and not plan.swap and plan.complete:
         found += _check_no_swap(instance, plan)
     objective = max(int(plan.end.max()), 0)  # -1 where nothing has departed
     found += _check_makespan(instance, plan, objective)
@@ -367,7 +372,7 @@ def _check_durations(instance: Instance, plan: _Plan) -> Iterator[Violation]:
     message = "departure does not follow the end of processing"
     yield from _at(instance, wrong, "departure", message, plan.processing_end, plan.end)
     # Which shutdowns happen depends on all operations: with some missing there is no telling.
-    if np.array_equal(plan.done, plan.exists) and (plan.kind != "none" or len(plan.log)):
+    if plan.complete and (plan.kind != "none" or len(plan.log)):
         yield from _check_log(plan, shutdowns.log)
         yield from _check_down(instance, plan, shutdowns.log)
 
@@ -428,7 +433,7 @@ def _overlap(
 
 
 def _check_makespan(instance: Instance, plan: _Plan, objective: int) -> Iterator[Violation]:
-    if not np.array_equal(plan.done, plan.exists):
+    if not plan.complete:
         return
     if plan.makespan != objective:
         message = f"makespan: found {plan.makespan}, expected {objective}, the latest departure"
