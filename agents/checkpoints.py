@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from dispatchgym.envs.core.errors import CheckpointError
 from dispatchgym.envs.core.registry import ENVIRONMENTS
-from dispatchgym.models import build_network
+from dispatchgym.models.registry import PolicyNetwork, build_network
 
 FORMAT = "dispatchgym/policy/1"
 MODEL, POLICY, TRAIN_STATE, CARD = (
@@ -80,7 +80,7 @@ class Checkpoint:
     train_state: Mapping[str, Tensor] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, source: str = "checkpoint") -> nn.Module:
+    def build(self, source: str = "checkpoint") -> PolicyNetwork:
         """Build the network and fill in the weights.
 
         Args:

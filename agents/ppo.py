@@ -47,7 +47,7 @@ class NetworkActorCriticPolicy(MaskableActorCriticPolicy):
             distribution.apply_masking(action_masks)
         return distribution
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, obs: TensorDict, deterministic: bool = False, action_masks: Masks = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (batch,), values (batch, 1) and log-probabilities (batch,)."""
@@ -56,7 +56,7 @@ class NetworkActorCriticPolicy(MaskableActorCriticPolicy):
         actions = distribution.get_actions(deterministic=deterministic)
         return actions, values.unsqueeze(1), distribution.log_prob(actions)
 
-    def evaluate_actions(
+    def evaluate_actions(  # type: ignore[override]
         self, obs: TensorDict, actions: Tensor, action_masks: Masks = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values (batch, 1), log-probabilities (batch,) and entropies (batch,)."""
@@ -64,11 +64,13 @@ class NetworkActorCriticPolicy(MaskableActorCriticPolicy):
         distribution = self._distribution(logits, action_masks)
         return values.unsqueeze(1), distribution.log_prob(actions), distribution.entropy()
 
-    def get_distribution(self, obs: TensorDict, action_masks: Masks = None) -> MaskableDistribution:
+    def get_distribution(  # type: ignore[override]
+        self, obs: TensorDict, action_masks: Masks = None
+    ) -> MaskableDistribution:
         """Distribution over actions."""
         return self._distribution(self.network(obs)[0], action_masks)
 
-    def predict_values(self, obs: TensorDict) -> Tensor:
+    def predict_values(self, obs: TensorDict) -> Tensor:  # type: ignore[override]
         """Values (batch, 1)."""
         return self.network(obs)[1].unsqueeze(1)
 

@@ -23,7 +23,7 @@ from dispatchgym.models.blocks import (
     follow,
     mean_by,
 )
-from dispatchgym.models.registry import register_network
+from dispatchgym.models.registry import PolicyNetwork, register_network
 
 OPERATION_FEATURES = 14
 JOB_FEATURES = 5
@@ -167,16 +167,12 @@ class _Layer(nn.Module):
 
 
 @register_network("job_shop")
-class JobShopNetwork(nn.Module):
+class JobShopNetwork(PolicyNetwork):
     """Logits over jobs and waiting, and a value, for instances of any size.
 
     Message passing with mean aggregation (GraphSAGE, arXiv 1706.02216) over the star graph,
     then a pointer over jobs (arXiv 1506.03134). All features are ratios, so the same weights
     serve every size; the result does not depend on the order of jobs or on padding.
-
-    Attributes:
-        reduced_precision: compute linear maps in bfloat16, which trains about twice as fast
-            where the processor has it; logits and values stay float32.
     """
 
     def __init__(self, *, hidden: int = 64, layers: int = 3) -> None:
@@ -194,7 +190,6 @@ class JobShopNetwork(nn.Module):
         if not 1 <= layers <= 16:
             raise ValueError(f"layers is {layers}, expected 1 to 16")
         super().__init__()
-        self.reduced_precision = False
         self.operation_in = nn.Linear(OPERATION_FEATURES, hidden)
         self.machine_in = nn.Linear(MACHINE_FEATURES, hidden)
         self.job_in = nn.Linear(JOB_FEATURES, hidden)

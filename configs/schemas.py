@@ -1,0 +1,220 @@
+"""Schemas of the packaged configuration: Hydra refuses unknown keys and wrong types with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING, DictConfig
+
+from dispatchgym.envs.core.errors import ParameterError
+
+
+@dataclass
+class InterruptsConfig:
+    """Fields of `dispatchgym.envs.job_shop.Interrupts`; `probability` may be a list."""
+
+    kind: str = "per_operation"
+    probability: Any = 0.1
+    policy: str = "resume"
+    length: list[float] = field(default_factory=lambda: [0.5, 1.5])
+    unload_when_down: bool = True
+    reveal_repair: bool = False
+
+
+@dataclass
+class JobShopConfig:
+    """`env=job_shop`: the options of `dispatchgym/JobShop-v0`.
+
+    `interrupts` counts when `mode` is `interrupting`.
+    """
+
+    name: str = "job_shop"
+    scenario: str = "random_6-10x4-6"
+    mode: str = "interrupting"
+    scheme: str = "event"
+    interrupts: InterruptsConfig = field(default_factory=InterruptsConfig)
+    observation: str = "graph"
+    reward: str = "lb_delta"
+    allow_wait: str = "if_event"
+    wip_cap: int = 0
+    swap: bool = True
+    deadlock_avoidance: str = "none"
+    auto_trivial: bool = True
+
+
+@dataclass
+class JobShopModelConfig:
+    """`model=job_shop`: the numbers of `dispatchgym.models.JobShopNetwork`."""
+
+    name: str = "job_shop"
+    hidden: int = 64
+    layers: int = 3
+
+
+@dataclass
+class LearningRateConfig:
+    """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
+
+    schedule: str = "rex"
+    initial: float = 1e-3
+    final: float = 1e-5
+
+
+@dataclass
+class ImitationConfig:
+    """Warm start from a teacher before reinforcement learning.
+
+    Attributes:
+        teacher: `none`, `rollout`, `exact`, or the name of a rule.
+        share: part of the whole budget spent on imitation, 0 to 1.
+        num_envs: shops played side by side.
+        bases: for `rollout`: pairs of rule and limit on jobs in the shop (0: none).
+        label_every: the teacher labels each lane at every such decision.
+        student_from: share of the imitation after which the student alone acts.
+        temperature: softness of the labels; an action whose outcome is worse than the best one
+            by this fraction has its weight divided by e.
+        batch_size: labelled decisions per update.
+        reuse: how often each label is used on average.
+        capacity: labels kept.
+        value_coefficient: weight of the value loss.
+        instances: for `exact`: how many instances are solved.
+        solve_seconds: for `exact`: time limit for each of them.
+        learning_rate: over the imitation phase.
+    """
+
+    teacher: str = "rollout"
+    share: float = 0.5
+    num_envs: int = 64
+    bases: list[Any] = field(default_factory=lambda: [["blkrel", 0], ["lrm", 0]])
+    label_every: int = 3
+    student_from: float = 0.25
+    temperature: float = 0.005
+    batch_size: int = 128
+    reuse: float = 3.0
+    capacity: int = 20000
+    value_coefficient: float = 0.5
+    instances: int = 64
+    solve_seconds: float = 2.0
+    learning_rate: LearningRateConfig = field(default_factory=LearningRateConfig)
+
+
+@dataclass
+class PPOConfig:
+    """`agent=ppo`: imitation, then MaskablePPO (its own names and meanings below)."""
+
+    name: str = "ppo"
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    learning_rate: LearningRateConfig = field(
+        default_factory=lambda: LearningRateConfig(initial=3e-4)
+    )
+    num_envs: int = 64
+    n_steps: int = 64
+    batch_size: int = 512
+    n_epochs: int = 3
+    gamma: float = 1.0
+    gae_lambda: float = 0.98
+    clip_range: float = 0.2
+    ent_coef: float = 0.01
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    target_kl: float | None = None
+
+
+@dataclass
+class BudgetConfig:
+    """When training ends: after `steps` decisions or `seconds` of wall time, whichever first."""
+
+    steps: int | None = None
+    seconds: float | None = 600.0
+
+
+@dataclass
+class HeldOutConfig:
+    """Evaluation on instances that training never sees.
+
+    Attributes:
+        scenario: null means the training scenario, with other seeds.
+        probability: shutdown probability; null means that of the training.
+        seeds: number of held-out episodes; seed numbers 0, 1, ...
+        times: evaluations during training, evenly spread over the budget; each writes the
+            checkpoint `last`.
+        table: after training, compare with every rule and print the table.
+        table_seeds: held-out episodes of that table; other ones than those above.
+    """
+
+    scenario: str | None = None
+    probability: float | None = None
+    seeds: int = 64
+    times: int = 10
+    table: bool = True
+    table_seeds: int = 200
+
+
+@dataclass
+class TrainConfig:
+    """Root of `train.yaml`.
+
+    Attributes:
+        experiment_name: folder of the run under `runs`.
+        seed: of everything random in the training.
+        device: `auto`, `cpu`, `cuda`, ...
+        threads: torch threads; 0 leaves torch's choice.
+        reduced_precision: bfloat16 in linear maps while training: `auto` (where the processor
+            has it), `on`, `off`.
+        runs: where run folders go.
+        resume: false, true (the latest run of this experiment), or a run folder.
+    """
+
+    env: Any = MISSING
+    agent: Any = MISSING
+    model: Any = MISSING
+    experiment_name: str = "default"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    reduced_precision: str = "auto"
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+    runs: str = "runs"
+    resume: Any = False
+
+
+GROUPS: dict[str, dict[str, type]] = {
+    "env": {"job_shop": JobShopConfig},
+    "model": {"job_shop": JobShopModelConfig},
+    "agent": {"ppo": PPOConfig},
+}
+"""Config group -> name -> schema."""
+
+
+def register_schemas() -> None:
+    """Put the schemas into Hydra's ConfigStore; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    for group, schemas in GROUPS.items():
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+def train_schema(stored: Mapping[str, Any]) -> DictConfig:
+    """The schema of a stored training configuration, whose groups name their own schemas.
+
+    Raises:
+        ParameterError: a group is missing or has no name that is known.
+    """
+    from omegaconf import OmegaConf
+
+    schema = OmegaConf.structured(TrainConfig)
+    for group, schemas in GROUPS.items():
+        chosen = stored.get(group)
+        name = chosen.get("name") if isinstance(chosen, Mapping) else None
+        if name not in schemas:
+            raise ParameterError(
+                f"{group}.name: found {name!r}, expected one of {', '.join(schemas)}"
+            )
+        schema[group] = OmegaConf.structured(schemas[name])
+    return schema
