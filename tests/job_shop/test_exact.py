@@ -41,7 +41,8 @@ def exhaustive_optimum(instance, settings):
     seen = set()
     while stack:
         shop = stack.pop()
-        state = (shop.time, *shop.next, *shop.phase, *shop.down_until, *shop.finish)
+        machines = (*shop.down_until, *shop.shutdown_at)
+        state = (shop.time, *shop.next, *shop.phase, *shop.finish, *machines)
         if shop.time >= best or shop.deadlock or state in seen:
             continue
         seen.add(state)
