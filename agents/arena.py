@@ -35,12 +35,14 @@ class Problem:
     Attributes:
         name: the Hydra name, also the name of the sub-package in ``dispatchgym.envs``.
         env_id: canonical id for ``gymnasium.make_vec``.
-        objective: what is minimised, in the plural form of a table's title.
+        objective: what is minimised, in the words of a table's title.
+        smallest: a scenario that is played in no time, to load compiled code before timing.
     """
 
     name: str
     env_id: str
     objective: str
+    smallest: str
 
     def rules(self) -> tuple[str, ...]:
         """Return the names of the dispatching rules."""
@@ -53,7 +55,7 @@ class Problem:
 
 
 PROBLEMS = {
-    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan"),
+    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan", "ft06"),
 }
 
 

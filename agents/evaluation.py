@@ -245,7 +245,8 @@ class Evaluation:
         steps = [(scenario, setting) for scenario in self.scenarios for setting in self.settings]
         total = sum(scenario.work for scenario, _ in steps) * len(self.entrants)
         with _progress_bar(progress) as bar:
-            task = bar.add_task("", total=total)
+            task = bar.add_task("loading", total=total)
+            self._warm_up()
             for scenario, setting in steps:
                 arena = Arena(self.problem, scenario.content, self.seeds, setting.environment())
                 played = {}
@@ -256,6 +257,14 @@ class Evaluation:
                     bar.advance(task, scenario.work)
                 self.result.rows += self._rows(scenario, setting, arena, played)
         self.result.complete = True
+
+    def _warm_up(self) -> None:
+        """Load or compile everything, so that no agent's time contains it."""
+        smallest = self.problem.module.make_instance(self.problem.smallest, 0)
+        arena = Arena(self.problem, smallest, (0,), self.settings[0].environment())
+        for entrant in self.entrants:
+            if not isinstance(entrant, ExactEntrant):
+                entrant.play(arena)
 
     def _time(self, entrant: Entrant, arena: Arena, scenario: Scenario) -> None:
         """Time an agent's decisions, once for each scenario."""

@@ -233,9 +233,9 @@ def _title(result: EvaluationResult) -> str:
     seeds = len({row.seed for row in result.rows})
     scenarios = ", ".join(dict.fromkeys(row.scenario for row in result.rows))
     instances = len({(row.scenario, row.instance) for row in result.rows})
-    episodes = f"{instances} instances"
+    episodes = f"{instances} instance{'s' * (instances != 1)}"
     if instances < len({(row.scenario, row.instance, row.seed) for row in result.rows}):
-        episodes = f"{instances} instance{'s' * (instances > 1)} x {seeds} seeds"
+        episodes = f"{instances} instance{'s' * (instances != 1)} x {seeds} seeds"
     return f"{result.problem.objective}, {result.mode}, {scenarios}: {episodes}"
 
 

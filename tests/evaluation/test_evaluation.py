@@ -302,7 +302,7 @@ def test_what_was_finished_before_a_stop_is_kept(tmp_path):
     assert [row.instance for row in evaluation.result.rows] == ["la01", "la01"]
     evaluation.result.write(tmp_path / "part.json")
     assert json.loads((tmp_path / "part.json").read_text())["meta"]["complete"] is False
-    assert "Stopped early" in evaluation.result.table()
+    assert "finished so far" in evaluation.result.table()
 
 
 def test_pictures_of_an_evaluation(tmp_path):
