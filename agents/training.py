@@ -438,9 +438,14 @@ class HeldOut:
         }
 
     def first_episode(self, policy: Policy) -> tuple[Any, Episode]:
-        """Instance and greedy episode of the first held-out seed."""
-        episodes = self._play(policy)
-        return self.arena.instances[0], episodes[0]
+        """Instance and greedy episode of the first held-out seed, without padding."""
+        instance, episode = self.arena.instances[0], self._play(policy)[0]
+        jobs, width = instance.machine.shape
+        cut = {
+            key: value[:jobs, :width] if key in ("start", "processing_end", "end") else value
+            for key, value in episode.schedule.items()
+        }
+        return instance, episode._replace(schedule=cut)
 
 
 def _mean_makespan(episodes: list[Episode]) -> float:

@@ -506,11 +506,21 @@ class JobShopSimulation(Simulation):
                 if clock >= scalar[kernel.MAKESPAN]:
                     break
                 stream = kernel.CALENDAR_LENGTH
-                length = int(kernel.down_length(seed, stream, m, interval, low, high))
-                found.append((m, clock, clock + length, -1, -1))
-                clock += length
+                until = clock + int(kernel.down_length(seed, stream, m, interval, low, high))
+                begin = self._shutdown_begin(lane, outcome, m, clock)
+                if begin < until and begin < scalar[kernel.MAKESPAN]:
+                    found.append((m, begin, until, -1, -1))
+                clock = until
                 interval += 1
         return np.array(found, np.int64).reshape(-1, 5)
+
+    def _shutdown_begin(self, lane: int, outcome: kernel.Outcome, m: int, planned: int) -> int:
+        """Return when a planned shutdown of machine m begins: an operation may finish first."""
+        if self.interrupts.policy != "finish_first":
+            return planned
+        start, end = outcome.start[lane], outcome.processing_end[lane]
+        running = (outcome.machine[lane] == m) & (start >= 0) & (start < planned) & (end > planned)
+        return int(end[running].max(initial=planned))
 
     def describe_action(self, action: int) -> str:
         """Return words for an action."""
