@@ -65,7 +65,7 @@ class ExactResult:
         schedule: The schedule in the form of the environment's ``info["schedule"]``.
         seconds: Wall time of building, solving and checking.
         status: ``"optimal"``, ``"feasible"`` (time ran out), or ``"unknown"`` (time ran out
-            before any schedule was found: the jobs are then scheduled one after the other).
+            before any schedule was found: it is then the hint's, or one job after the other).
     """
 
     objective: float
