@@ -46,7 +46,8 @@ class Problem:
 
     def rules(self) -> tuple[str, ...]:
         """Return the names of the dispatching rules."""
-        return tuple(gym.make_vec(self.env_id, num_envs=1).unwrapped.rules)
+        vector: Any = gym.make_vec(self.env_id, num_envs=1).unwrapped
+        return tuple(vector.rules)
 
     @property
     def module(self) -> ModuleType:
@@ -241,9 +242,9 @@ def play_batch(vector: Any, seeds: Sequence[int], choose: Choose) -> list[Episod
     while len(found) < len(seeds):
         actions = choose(vector, observation)
         observation, _, terminated, truncated, info = vector.step(actions)
-        for lane in np.flatnonzero(terminated | truncated):
+        for lane in np.flatnonzero(terminated | truncated).tolist():
             if lane not in found:
-                found[lane] = episode_of(info["final_info"], int(lane))
+                found[lane] = episode_of(info["final_info"], lane)
     share = (time.perf_counter() - begin) / len(seeds)
     return [found[lane]._replace(seconds=share) for lane in range(len(seeds))]
 

@@ -88,7 +88,7 @@ class Entrant(Protocol):
 
 
 # Rules read the kernel's state and never wait: the smaller observation is quicker to write.
-RULE_CHANGES = {"observation": "jobs", "allow_wait": "never"}
+RULE_CHANGES: dict[str, Any] = {"observation": "jobs", "allow_wait": "never"}
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class EvaluationResult:
         groups: name of a scenario -> group of its instances.
         rows: one for each agent and episode.
         times: agent and scenario -> milliseconds of single decisions.
-        sample: the best schedule of the first episode, for a picture.
+        sample: the best schedule of the first episode at the last shutdown probability, for a
+            picture.
         complete: False while the evaluation runs, and after it was stopped.
     """
 
@@ -289,7 +290,7 @@ class Evaluation:
             for name, episode in episodes.items():
                 valid = self._check(name, instance, seed, episode, reference)
                 yield self._row(name, scenario, drawn, instance, seed, episode, reference, valid)
-            if self.result.sample is None:
+            if scenario is self.scenarios[0] and index == 0:
                 self.result.sample = _best_sample(instance, seed, episodes)
 
     def _check(

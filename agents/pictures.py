@@ -13,44 +13,46 @@ from dispatchgym.agents.summary import ALL_INSTANCES
 from dispatchgym.envs.core.files import write_whole
 
 if TYPE_CHECKING:
-    from dispatchgym.agents.evaluation import EvaluationResult
+    from dispatchgym.agents.arena import Problem
+    from dispatchgym.agents.evaluation import EvaluationResult, Sample
 
-__all__ = ["draw", "gap_figure"]
+__all__ = ["comparison_figure", "draw"]
 
 RULE_COLOUR, AGENT_COLOUR = "#9aa5b1", "#1f6fb4"
 
 
 def draw(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw the gaps of all agents and one Gantt chart into a folder.
+    """Draw a comparison of all agents and one Gantt chart into a folder.
 
     Args:
         result: an evaluation with at least one row.
         folder: where the pictures go; made when missing.
 
     Returns:
-        The files written: ``gaps.png`` and, where an episode was finished, ``schedule.png``.
+        The files written: ``agents.png`` and, where an episode was finished, ``schedule.png``.
 
     Raises:
         DispatchGymError: a file cannot be written.
     """
     from matplotlib import pyplot
 
-    figure = gap_figure(result)
+    figure = comparison_figure(result)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     pyplot.close(figure)
-    written = [folder / "gaps.png"]
+    written = [folder / "agents.png"]
     write_whole(written[0], picture.getvalue())
     if result.sample is not None:
         written.append(folder / "schedule.png")
-        _draw_schedule(result, written[1])
+        _draw_schedule(result.problem, result.sample, result.mode, written[1])
     return written
 
 
-def gap_figure(result: EvaluationResult) -> Any:
-    """Return a figure of the mean gap of each agent with its 95 % bootstrap interval.
+def comparison_figure(result: EvaluationResult) -> Any:
+    """Return a figure that compares the agents, with 95 % bootstrap intervals.
 
-    One shutdown probability: bars, best agent on top. Several: lines over the probability.
+    One shutdown probability: bars of the mean gap, best agent on top. Several: lines of the
+    paired difference to the best rule at each probability.
     """
     from matplotlib import pyplot
 
@@ -62,10 +64,6 @@ def gap_figure(result: EvaluationResult) -> Any:
         _draw_lines(axes, result, agents)
     else:
         _draw_bars(axes, result, agents)
-    kinds = {row.reference_kind for row in result.rows}
-    words = "best known makespan" if kinds <= {"optimum", "best_known"} else "reference"
-    label = f"mean gap to the {words}, %"
-    (axes.set_ylabel if several else axes.set_xlabel)(label)
     axes.spines[["top", "right"]].set_visible(False)
     scenarios = ", ".join(dict.fromkeys(row.scenario for row in result.rows))
     axes.set_title(f"{result.problem.name}, {result.mode}, {scenarios}", fontsize=10, loc="left")
@@ -81,19 +79,18 @@ def _agents_by_gap(result: EvaluationResult) -> list[str]:
     return sorted(gaps, key=lambda agent: float(np.mean(gaps[agent])))
 
 
-def _gaps(result: EvaluationResult, agent: str, probability: float | None) -> list[float]:
+def _gaps(result: EvaluationResult, agent: str) -> list[float]:
     """Return the gap of each instance in percent, the mean over its seeds."""
     units: dict[tuple[str, str], list[float]] = {}
     for row in result.rows:
-        asked = probability is None or row.probability == probability
-        if row.agent == agent and row.valid and asked:
+        if row.agent == agent and row.valid:
             units.setdefault((row.scenario, row.instance), []).append(100.0 * row.gap)
     return [float(np.mean(found)) for found in units.values()]
 
 
 def _draw_bars(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
     for place, agent in enumerate(agents):
-        gaps = _gaps(result, agent, None)
+        gaps = _gaps(result, agent)
         mean, (low, high) = float(np.mean(gaps)), mean_interval(gaps)
         colour = RULE_COLOUR if agent in result.rules else AGENT_COLOUR
         axes.barh(place, mean, color=colour, height=0.7)
@@ -101,49 +98,46 @@ def _draw_bars(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
         if np.isfinite(low):
             axes.plot([low, high], [place, place], color="black", linewidth=1)
             edge = max(high, mean)
-        axes.annotate(
-            f"{mean:.1f}",
-            (edge, place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        style = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(f"{mean:.1f}", (edge, place), (4, 0), **style)
     axes.set_yticks(range(len(agents)), agents, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.01)
+    kinds = {row.reference_kind for row in result.rows}
+    known = f"best known {result.problem.objective}"
+    words = known if kinds <= {"optimum", "best_known"} else "reference"
+    axes.set_xlabel(f"mean gap to the {words}, %")
 
 
 def _draw_lines(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
     probabilities = [q for q in result.probabilities if q is not None]
     summary = result.summary()
-    best = summary.best_rule(result.rules, ALL_INSTANCES, probabilities[-1])
     for agent in agents:
-        rows = [_gaps(result, agent, q) for q in probabilities]
-        means = [float(np.mean(gaps)) if gaps else float("nan") for gaps in rows]
-        if agent in result.rules and (best is None or agent != best.agent):
-            axes.plot(probabilities, means, color=RULE_COLOUR, linewidth=0.8)
+        lines = [summary.line(agent, ALL_INSTANCES, q) for q in probabilities]
+        # The best rule itself has no difference: it is the zero line.
+        values = 100 * np.array(
+            [(0.0, 0.0, 0.0) if x.versus is None else (x.difference, x.low, x.high) for x in lines]
+        )
+        if agent in result.rules:
+            axes.plot(probabilities, values[:, 0], color=RULE_COLOUR, linewidth=0.8)
             continue
-        ends = np.array([mean_interval(gaps) for gaps in rows if gaps])
-        colour = "black" if agent in result.rules else None
-        (line,) = axes.plot(probabilities, means, marker="o", label=agent, color=colour)
-        if len(ends) == len(means):
-            axes.fill_between(
-                probabilities, ends[:, 0], ends[:, 1], color=line.get_color(), alpha=0.15
-            )
-    axes.plot([], [], color=RULE_COLOUR, linewidth=0.8, label="other rules")
+        (drawn,) = axes.plot(probabilities, values[:, 0], marker="o", markersize=4, label=agent)
+        band = {"color": drawn.get_color(), "alpha": 0.2, "linewidth": 0}
+        axes.fill_between(probabilities, values[:, 1], values[:, 2], **band)
+    if result.rules:
+        axes.plot([], [], color=RULE_COLOUR, linewidth=0.8, label="rules")
+    rival = "the best rule" if result.rules else summary.agents[0]
+    axes.set_ylabel(f"{result.problem.objective} against {rival}, %")
     axes.set_xlabel("shutdown probability")
+    axes.set_xticks(probabilities)
     axes.legend(fontsize=8, frameon=False)
 
 
-def _draw_schedule(result: EvaluationResult, path: Path) -> None:
+def _draw_schedule(problem: Problem, sample: Sample, mode: str, path: Path) -> None:
+    from importlib import import_module
+
     from matplotlib import pyplot
 
-    from dispatchgym.envs.job_shop.render import gantt
-
-    sample = result.sample
-    if sample is None:
-        return
-    title = f"{sample.instance.name}, {result.mode}, seed {sample.seed}: {sample.agent}"
-    figure = gantt(sample.instance, sample.episode.schedule, path, title=title)
-    pyplot.close(figure)
+    render = import_module(f"dispatchgym.envs.{problem.name}.render")
+    title = f"{sample.instance.name}, {mode}, seed {sample.seed}: {sample.agent}"
+    pyplot.close(render.gantt(sample.instance, sample.episode.schedule, path, title=title))

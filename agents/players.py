@@ -21,9 +21,13 @@ ROLLOUT_BASES: tuple[Base, ...] = (("blkrel", 0), ("lrm", 0), ("mwkr", 0), ("spt
 class Player(Protocol):
     """What evaluation and search need of an agent."""
 
-    name: str
-    environment: Mapping[str, Any]
-    """Options the environment must be made with; empty when any will do."""
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Options the environment must be made with; empty when any will do."""
 
     def act(self, vec: Any, observation: Observation) -> NDArray[np.int64]:
         """One legal action per row of `vec`, whose current observation is given."""

@@ -48,7 +48,7 @@ def test_evaluate_writes_what_it_says(tmp_path):
     assert command.startswith("python -m dispatchgym.evaluate env=job_shop")
     assert "seeds=2" in command
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert pictures == ["gaps.png", "schedule.png"]
+    assert pictures == ["agents.png", "schedule.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "results"]
 
 

@@ -316,7 +316,7 @@ def test_pictures_of_an_evaluation(tmp_path):
         probabilities=[0.0, 0.2],
         progress=False,
     )
-    assert [path.name for path in draw(result, tmp_path)] == ["gaps.png", "schedule.png"]
+    assert [path.name for path in draw(result, tmp_path)] == ["agents.png", "schedule.png"]
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
 

@@ -252,5 +252,5 @@ def test_unwritable_path_is_a_clear_error(two_groups, tmp_path):
 def test_pictures_are_drawn(two_groups, tmp_path):
     from dispatchgym.agents.pictures import draw
 
-    assert draw(two_groups, tmp_path) == [tmp_path / "gaps.png"]
-    assert (tmp_path / "gaps.png").read_bytes().startswith(b"\x89PNG")
+    assert draw(two_groups, tmp_path) == [tmp_path / "agents.png"]
+    assert (tmp_path / "agents.png").read_bytes().startswith(b"\x89PNG")
