@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from dispatchgym.agents.imitation import (
+    Imitation,
+    LabelBuffer,
+    RolloutTeacher,
+    RuleTeacher,
+    label_loss,
+)
+from dispatchgym.models import build_network
+
+
+def make_imitation(vec, teacher, **changes):
+    torch.manual_seed(0)
+    network = build_network("job_shop", {"hidden": 16, "layers": 1})
+    settings = {
+        "label_every": 2,
+        "temperature": 0.005,
+        "batch_size": 32,
+        "reuse": 4.0,
+        "capacity": 2000,
+        "value_coefficient": 0.5,
+        "max_grad_norm": 0.5,
+        "device": torch.device("cpu"),
+        "rng": np.random.default_rng(0),
+        **changes,
+    }
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    return Imitation(vec, teacher, network, optimizer, **settings)
+
+
+def test_costs_of_a_rule_single_out_its_action(make_vec):
+    vec = make_vec()
+    vec.reset(seed=0)
+    costs, outcome = RuleTeacher("mwkr").label(vec)
+    assert np.array_equal(costs.argmin(axis=1), vec.rule_action("mwkr"))
+    assert np.array_equal(np.isfinite(costs), vec.action_masks())
+    assert np.isnan(outcome).all()
+
+
+def test_costs_of_a_rollout_are_relative_losses(make_vec):
+    vec = make_vec()
+    vec.reset(seed=0)
+    bases = (("spt", 0), ("blkrel", 2))
+    costs, outcome = RolloutTeacher(bases).label(vec)
+    values = vec.rollout_values(bases)
+    assert np.array_equal(outcome, np.nanmin(values, axis=1))
+    legal = vec.action_masks()
+    expected = (values / outcome[:, None] - 1.0)[legal]
+    np.testing.assert_allclose(costs[legal], expected, atol=1e-6)
+    assert np.isinf(costs[~legal]).all()
+
+
+def test_equal_costs_share_the_label():
+    costs = torch.tensor([[0.0, 0.0, float("inf"), 1.0]])
+    spread = torch.tensor([[3.0, 3.0, -1e8, -9.0]])
+    one_sided = torch.tensor([[6.0, 0.0, -1e8, -9.0]])
+    assert label_loss(spread, costs, 0.01) < label_loss(one_sided, costs, 0.01)
+    assert label_loss(spread, costs, 0.01).item() == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_the_buffer_keeps_the_latest_rows():
+    buffer = LabelBuffer(5)
+    for start in (0, 3, 6):
+        buffer.add({"x": np.arange(start, start + 3)})
+    assert buffer.size == 5
+    drawn = buffer.draw(200, np.random.default_rng(0))["x"]
+    assert set(drawn) == {4, 5, 6, 7, 8}
+
+
+def test_the_student_learns_a_rule(make_vec):
+    vec = make_vec(16, allow_wait="never")
+    vec.reset(seed=2**40)
+    imitation = make_imitation(vec, RuleTeacher("mwkr"))
+    agreement = []
+    for round_number in range(80):
+        imitation.collect(min(round_number / 40, 1.0))
+        record = imitation.update()
+        if record:
+            agreement.append(record["agreement"])
+    assert np.mean(agreement[-10:]) > np.mean(agreement[:5]) + 0.15
+    assert np.mean(agreement[-10:]) > 0.85
+
+
+def test_values_are_returns_to_go(make_vec):
+    """With the guide's own outcome as label, value + earned is the whole return."""
+    vec = make_vec(2, scenario="ft06", mode="blocking", allow_wait="never")
+    vec.reset(seed=0)
+    imitation = make_imitation(vec, RolloutTeacher((("spt", 0),)), label_every=1)
+    bound = vec.instances[0].lower_bound
+    earned = 0.0
+    for _ in range(5):
+        _, outcome = imitation.teacher.label(vec)
+        expected = 1.0 - outcome[0] / bound - earned
+        imitation.collect(0.0)
+        newest = imitation.buffer._arrays["value"][imitation.buffer.size - 2]
+        assert newest == pytest.approx(expected, abs=1e-6)
+        earned = imitation._earned[0]
