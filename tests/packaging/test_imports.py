@@ -56,3 +56,24 @@ def test_importing_twice_registers_once(tmp_path: Path) -> None:
         "register_environments()"
     )
     assert python(program, tmp_path).returncode == 0
+
+
+def test_base_install_plays_an_episode(tmp_path: Path) -> None:
+    """Gymnasium, numba and numpy are enough; every other library is hidden."""
+    program = """
+import sys
+hidden = "hydra matplotlib ortools highspy omegaconf pandas PIL rich safetensors sb3_contrib scipy"
+for name in f"{hidden} stable_baselines3 tensorboard torch torch_geometric tqdm yaml".split():
+    sys.modules[name] = None
+import gymnasium as gym
+env = gym.make("dispatchgym:dispatchgym/JobShop-v0", scenario="ft06", render_mode="ansi")
+env.reset(seed=0)
+done = False
+while not done:
+    _, _, done, _, info = env.step(env.unwrapped.rule_action("spt"))
+from dispatchgym.envs import job_shop
+print(job_shop.validate(env.unwrapped.instance, info["schedule"]).objective)
+assert "M0 |" in env.render()
+"""
+    done = python(program, tmp_path)
+    assert done.stdout == "88.0\n", done.stderr
