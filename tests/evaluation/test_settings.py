@@ -42,6 +42,13 @@ def test_each_probability_is_a_setting():
     assert settings[1].interrupts == Interrupts(probability=0.2)
 
 
+def test_blocking_with_shutdowns_is_interrupting():
+    (setting,) = find_settings({"mode": "blocking", "interrupts": Interrupts(probability=0.2)})
+    assert (setting.mode, setting.probability) == ("interrupting", 0.2)
+    (again,) = find_settings(setting.environment())
+    assert again == setting
+
+
 def test_classic_with_shutdowns():
     (setting,) = find_settings({"mode": "classic", "interrupts": {"policy": "restart"}}, [0.3])
     assert setting.environment()["mode"] == "classic"
