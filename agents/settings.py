@@ -111,6 +111,8 @@ def find_settings(
     interrupts = (
         Interrupts() if given is None and mode == "interrupting" else Interrupts.make(given)
     )
+    if mode == "blocking" and interrupts.kind != "none":
+        mode = "interrupting"
     if interrupts.kind == "none":
         if probabilities is not None:
             raise ParameterError(
