@@ -41,7 +41,7 @@ class SB3VectorEnv(VecEnv):
         self._episode_length = np.zeros(vec.num_envs, np.int64)
         super().__init__(vec.num_envs, vec.single_observation_space, vec.single_action_space)
 
-    def reset(self) -> dict[str, npt.NDArray[Any]]:  # type: ignore[override]
+    def reset(self) -> dict[str, npt.NDArray[Any]]:
         """Begin episodes in all rows, with the seeds of the last call of `seed` if any."""
         given = [seed for seed in self._seeds if seed is not None]
         observations, _ = self.vec.reset(seed=list(self._seeds) if given else None)

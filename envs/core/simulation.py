@@ -55,6 +55,10 @@ class Simulation(ABC):
     invalid: BoolArray
 
     @abstractmethod
+    def __init__(self, *, num_lanes: int, step_limit: int = 0, **kwargs: Any) -> None:
+        """Allocate the lanes; episodes are truncated after `step_limit` steps (0: never)."""
+
+    @abstractmethod
     def restart(self, chosen: BoolArray, seeds: IntArray) -> None:
         """Begin new episodes in the chosen lanes (B,).
 

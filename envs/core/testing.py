@@ -135,7 +135,7 @@ def check_invalid_actions(make: MakeEnv) -> None:
     for action in (*illegal[:3].tolist(), -1, len(observation["action_mask"])):
         after, reward, terminated, truncated, info = env.unwrapped.step(action)
         assert info.get("invalid_action") is True, "an illegal action is not reported"
-        assert reward < 0, "an illegal action is not penalised"
+        assert float(reward) < 0, "an illegal action is not penalised"
         assert not terminated
         assert not truncated
         assert_same(observation, after, "an illegal action changed the observation")
@@ -152,13 +152,13 @@ def check_batch_equals_singles(
     ended = np.zeros(rows, np.bool_)
     rng = np.random.default_rng(6)
     for _ in range(steps):
-        for i in range(rows):
-            assert_same(current[i], _row(observations, i), f"row {i} shows something else")
+        for i, observation in enumerate(current):
+            assert_same(observation, _row(observations, i), f"row {i} shows something else")
         actions = np.array([_choose(rng, observation) for observation in current])
         if autoreset_mode == "Disabled" and ended.any():
             observations, _ = vec.reset(options={"reset_mask": ended})
-            for i in np.flatnonzero(ended):
-                current[i] = singles[i].reset()[0]
+            for row in np.flatnonzero(ended).tolist():
+                current[row] = singles[row].reset()[0]
             ended[:] = False
             continue
         observations, rewards, terminated, truncated, infos = vec.step(actions)

@@ -332,11 +332,13 @@ def strike(state, lane, j, k, m):
     probability = state.real[lane, PROBABILITY]
     if probability == 0.0 or duration == 0 or uniform(seed, STRIKES, j, k) >= probability:
         return False
+    length = down_length(seed, DOWN_LENGTH, j, k, scalar[DOWN_LOW], scalar[DOWN_HIGH])
+    if state.setting[POLICY] == FINISH_FIRST:
+        machine[DEFERRED, m] = length  # nothing happens before the operation ends
+        return False
     offset = np.int64(math.floor(uniform(seed, STRIKE_OFFSET, j, k) * duration))
     machine[SHUT_AT, m] = scalar[TIME] + offset
-    machine[SHUT_LENGTH, m] = down_length(
-        seed, DOWN_LENGTH, j, k, scalar[DOWN_LOW], scalar[DOWN_HIGH]
-    )
+    machine[SHUT_LENGTH, m] = length
     return offset == 0
 
 
@@ -450,7 +452,7 @@ def shut_down(state, lane, m):
         plan_shutdown(state, lane, m, machine[INTERVAL, m] + 1, time + length)
     busy = j >= 0 and job[PHASE, j] == PROCESSING
     if busy and state.setting[POLICY] == FINISH_FIRST:
-        machine[DEFERRED, m] = time + length if calendar else length
+        machine[DEFERRED, m] = time + length
         return
     machine[DOWN, m] = 1
     machine[DOWN_SINCE, m] = time
@@ -583,7 +585,8 @@ def advance(state, lane):
     """Jump to the next event; a shop without one is deadlocked (only possible without swap)."""
     scalar = state.scalar[lane]
     event = next_event(state, lane)
-    if event >= NEVER:
+    stuck = state.setting[AVOID] and not may_wait(state, lane)  # shutdowns to come help nobody
+    if stuck or event >= NEVER:
         scalar[STATUS] = DEADLOCK
     elif event > HORIZON_FACTOR * (scalar[TOTAL_WORK] + scalar[LOWER_BOUND]):
         scalar[STATUS] = TRUNCATED

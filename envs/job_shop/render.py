@@ -9,6 +9,7 @@ are not known yet. Nothing of matplotlib is loaded before a picture is drawn.
 from __future__ import annotations
 
 import io
+import itertools
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -389,16 +390,27 @@ def _draw(axes: Axes, chart: _Chart) -> None:
 
 
 def _label_jobs(axes: Axes, chart: _Chart) -> None:
-    """Write the job's number into every bar that is wide enough, smaller where it is narrow."""
+    """Write the job's number where its bar is wide enough, smaller where it is narrow."""
     for bar in chart.bars:
+        processing = max(_undisturbed(bar, chart.down), key=lambda piece: piece[1] - piece[0])
         text = str(bar.job)
-        begin, end = max(_undisturbed(bar, chart.down), key=lambda piece: piece[1] - piece[0])
-        for size in (8.0, 6.0):
-            needed = (0.0005 + 0.0008 * len(text)) * size * max(chart.time, 1)
-            if end - begin >= needed:
-                middle = (begin + end) / 2
-                axes.text(middle, bar.machine, text, ha="center", va="center", fontsize=size)
+        for (begin, end), size in itertools.product([processing, (bar.finish, bar.end)], (8, 6)):
+            if end - begin >= (0.0005 + 0.0008 * len(text)) * size * max(chart.time, 1):
+                _write(axes, text, (begin + end) / 2, bar.machine, size, begin >= bar.finish)
                 break
+
+
+def _write(axes: Axes, text: str, time: float, machine: int, size: int, hatched: bool) -> None:
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+    axes.text(
+        time,
+        machine,
+        text,
+        ha="center",
+        va="center",
+        fontsize=size,
+        bbox=paper if hatched else None,
+    )
 
 
 def _undisturbed(bar: _Bar, down: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
