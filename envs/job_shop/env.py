@@ -565,7 +565,117 @@ class JobShopEnv(KernelEnv):
     """A job shop in which the agent decides which job starts next.
 
     ## Description
-    """
+    Jobs are ordered lists of operations; each operation needs one machine for a whole number of
+    time units, and a machine works on one operation at a time. The makespan, the time at which
+    the last job is done, is to be small.
+
+    | mode | between operations | a machine is free again when |
+    | --- | --- | --- |
+    | `classic` | the job waits in a buffer without limit | processing ends |
+    | `blocking` | the job stays on its machine until it enters the next | the job moves on |
+    | `interrupting` | as `blocking`, and machines shut down | the job moves on |
+
+    In blocking shops, a cycle of jobs each waiting for the machine of the next moves at one
+    instant (a swap); the environment does this by itself, since nothing else can ever happen
+    there. With `swap=False` such a cycle is a deadlock.
+
+    At one instant, in this order: completions, repairs, shutdowns, rotation of cycles, decisions.
+    Shutdowns are pure functions of the episode's seed (and of operation, or machine and interval
+    number), so that every policy meets the same ones; see `Interrupts`.
+
+    ## Action Space
+    `Discrete(n + 1)` with n the largest number of jobs of the scenario: start the next operation
+    of job a, now. Action n waits for the next event (a completion, repair, shutdown or release)
+    and is legal only with `allow_wait="if_event"` and while something will complete, be repaired
+    or be released. In the `sequence` scheme (classic only) any unfinished job is legal at every
+    step; its next operation is appended behind those placed on its machine, and an episode has
+    exactly as many steps as there are operations.
+
+    Legal actions are in `observation["action_mask"]`, `info["action_mask"]` (int8) and
+    `action_masks()` (bool).
+
+    ## Observation Space
+    A flat `Dict` of arrays of fixed shape, padded with zeros to the largest instance of the
+    scenario: n jobs, K operations a job, N = n K, m machines. "Mean" is the mean duration of the
+    instance. Times are relative to now.
+
+    With `observation="graph"`; operation k of job j is row i = j K + k:
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `operations` | (N, 14) float32 | 0 duration / mean; 1 time left if running / mean; one of: 2 not ready, 3 ready, 4 processing, 5 finished but on its machine, 6 over; 7 part of the job's work before it; 8 work of the job from it on / mean job; 9 part of the job's operations from it on; 10 waiting time since ready / mean, at most 5; 11 its machine is down; 12 earliest start / mean; 13 legal now |
+    | `operation_mask` | (N,) int8 | 1: exists and is not over |
+    | `operation_machine` | (N,) int32 | edge to its machine; -1 while that is down, when over, or padding |
+    | `operation_next` | (N,) int32 | edge to the next operation of the job, -1 for the last |
+    | `jobs` | (n, 5) float32 | 0 in the shop; 1 finished and holding a machine; 2 time until ready / mean, negative while waiting, at least -5; 3 work left / mean job; 4 legal now |
+    | `job_mask` | (n,) int8 | 1: exists and is not done |
+    | `job_operation` | (n,) int32 | edge to the operation it is on or waits for, -1 when done |
+    | `wait_for` | (n,) int32 | edge to the job that holds the machine this blocked job needs, or -1 |
+    | `machines` | (m, 8) float32 | 0 empty; 1 holds a finished job; 2 down; 3 time down so far / mean (with `reveal_repair`: time left); 4 time to completion / mean; 5 waiting jobs / n; 6 work waiting / mean; 7 part of its load not started |
+    | `machine_mask` | (m,) int8 | 1: exists |
+    | `action_mask` | (n + 1,) int8 | 1: legal |
+
+    With `observation="jobs"`: `job_mask` and `action_mask` as above and
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `candidates` | (n, 16) float32 | 0 duration / mean; 1 work left / mean job; 2 part of operations left; 3 waiting time / (5 mean), at most 1; 4 holds a machine; 5 jobs waiting for that / m; 6 outside; 7 jobs in the shop / m if outside; 8 jobs waiting for its next machine / m; 9 load left on that, relative to the mean load; of the machine after that: 10 empty, 11 waiting jobs / m, 12 duration there / mean, 13 time to completion / mean, at most 3, 14 holds a finished job; 15 last operation |
+
+    ## Rewards
+    Divided by `reward_scale`; None takes the trivial lower bound LB of the instance, the largest
+    job or machine load (`area`: always the longest duration). Undiscounted, they sum to:
+
+    | reward | given at each step | sum |
+    | --- | --- | --- |
+    | `lb_delta` | minus the growth of the lower bound on the makespan | LB - makespan |
+    | `time` | minus the time that passed | - makespan |
+    | `terminal` | 0, at the end minus the makespan | - makespan |
+    | `waiting` | minus the waiting jobs, over the time that passed | - total waiting time |
+    | `area` | work started minus idle time of machines with work left | total work - idle time |
+
+    An illegal action changes nothing and costs -1 (`info["invalid_action"]` is True); with
+    `invalid_action="raise"` it raises `InvalidActionError`. A deadlock costs the total work.
+
+    ## Starting State
+    No job has started. `reset(seed=s)` plays `make_instance(scenario, s)` with the shutdowns of
+    seed s. Without a seed, the next episode of the same sequence is played; its seed is at least
+    2**62, so that small seeds, kept for evaluation, are never met by accident.
+
+    ## Episode End
+    Terminated when all jobs are done, or by a deadlock. Truncated after 4 waits per operation, or
+    when the clock passes 1000 times the total work. The last `info` holds `objective` (the
+    makespan; nan if not all jobs are done), `schedule` (arrays that `validate` accepts), `swaps`,
+    `longest_cycle` and `deadlock`.
+
+    ## Arguments
+    | argument | default | meaning |
+    | --- | --- | --- |
+    | `scenario` | `"ft06"` | name (see `scenarios()`), `Instance`, generator, or path to a file |
+    | `mode` | `"classic"` | `classic`, `blocking` or `interrupting` |
+    | `scheme` | `"event"` | `event` or `sequence` |
+    | `interrupts` | None | `Interrupts` or its fields as a dict; None: shutdowns in mode `interrupting` only, with the defaults of `Interrupts` |
+    | `observation` | `"graph"` | `graph` or `jobs` |
+    | `reward`, `reward_scale` | `"lb_delta"`, None | see above |
+    | `allow_wait` | `"never"` | `never` or `if_event` |
+    | `wip_cap` | 0 | no job enters while this many are in the shop; 0: no limit |
+    | `swap` | True | cycles of blocked jobs may move at once |
+    | `deadlock_avoidance` | `"none"` | `one_step` masks moves that close a cycle (`swap=False`) |
+    | `auto_trivial` | True | a decision with one legal action is not asked (`event` scheme) |
+    | `invalid_action` | `"penalise"` | or `raise` |
+    | `render_mode` | None | `ansi` (80 columns) or `rgb_array` (a Gantt chart so far) |
+
+    ## Vectorized environment
+    `gym.make_vec("dispatchgym:dispatchgym/JobShop-v0", num_envs=N, ...)` gives a native batch.
+
+    ## Credits
+    Problem with swaps and shutdowns: Wong et al., "Dynamic dispatching with a graph neural
+    network", arXiv 2302.02506. Lower-bound reward: Zhang et al., "Learning to dispatch for job
+    shop scheduling via deep reinforcement learning", NeurIPS 2020. Blocking with swap: Mascis and
+    Pacciarelli, EJOR 143 (2002).
+
+    ## Version History
+    * v0: first version
+    """  # noqa: E501
 
     simulation_class = JobShopSimulation
     simulation: JobShopSimulation

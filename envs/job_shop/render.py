@@ -492,7 +492,7 @@ class _Film:
         shown = [np.asarray(self._picture(x * self.chart.time)) for x in (0.3, 0.6, 1.0)]
         palette = Image.fromarray(np.vstack(shown)).quantize(256, kmeans=1)
         colours = np.array(palette.getpalette()).reshape(-1, 3)
-        colours[colours.sum(axis=1).argmax()] = 255  # the paper, which averaging makes grey
+        colours[colours.min(axis=1) > 245] = 255  # the paper, which averaging makes grey
         palette.putpalette(colours.ravel().tolist())
         return [
             self._picture(time).quantize(palette=palette, dither=Image.Dither.NONE)
