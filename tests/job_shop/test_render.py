@@ -156,6 +156,7 @@ def test_film_has_a_clock_that_moves_evenly(tmp_path: Path) -> None:
     for number in range(film.n_frames):
         film.seek(number)
         columns.append(clock_column(film))
+        assert film.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     steps = np.diff(columns)
     assert steps.min() > 0
     assert np.ptp(steps) < 0.05 * steps.mean() + 2
