@@ -1,0 +1,68 @@
+"""Policies in evaluations: checkpoint folders, greedy, sampled and with rollouts."""
+
+import pytest
+import torch
+
+from dispatchgym.agents.arena import PROBLEMS
+from dispatchgym.agents.checkpoints import Checkpoint, PolicyFile, write_checkpoint
+from dispatchgym.agents.entrants import Search, find_entrants
+from dispatchgym.agents.evaluation import evaluate
+from dispatchgym.envs.core.errors import CheckpointError
+from dispatchgym.models import build_network
+
+BLOCKING = {"mode": "blocking"}
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """A checkpoint of a small network with random weights."""
+    torch.manual_seed(0)
+    settings = {"hidden": 16, "layers": 1}
+    network = build_network("job_shop", settings)
+    options = {"observation": "graph", "allow_wait": "if_event"}
+    policy = PolicyFile("job_shop", settings, "dispatchgym/JobShop-v0", options)
+    folder = tmp_path / "untrained"
+    write_checkpoint(folder, Checkpoint(policy, network.state_dict()))
+    return str(folder)
+
+
+def objectives(result, agent):
+    return [row.objective for row in result.rows if row.agent == agent]
+
+
+def test_a_checkpoint_folder_plays(untrained):
+    result = evaluate(["spt", untrained], "random_5x4", 6, options=BLOCKING, progress=False)
+    assert len(objectives(result, untrained)) == 6
+    assert all(row.valid for row in result.rows)
+    alone = evaluate(untrained, "random_5x4", [4], options=BLOCKING, progress=False)
+    assert objectives(alone, untrained)[0] == objectives(result, untrained)[4]
+
+
+def test_best_of_samples_is_never_worse_than_greedy(untrained):
+    greedy = evaluate(untrained, "random_5x4", 6, options=BLOCKING, progress=False)
+    for samples in (1, 9):
+        search = Search("best_of", samples=samples)
+        result = evaluate(
+            untrained, "random_5x4", 6, options=BLOCKING, search=search, progress=False
+        )
+        (name,) = {row.agent for row in result.rows}
+        assert name == f"{untrained}+best_of_{samples}"
+        pairs = list(zip(objectives(result, name), objectives(greedy, untrained), strict=True))
+        assert all(found <= first for found, first in pairs)
+        assert any(found < first for found, first in pairs) == (samples > 1)
+    again = evaluate(untrained, "random_5x4", 6, options=BLOCKING, search=search, progress=False)
+    assert objectives(again, name) == objectives(result, name)  # sampling has a fixed seed
+
+
+def test_rollout_makes_a_policy_better(untrained):
+    greedy = evaluate(untrained, "random_6x4", 6, options=BLOCKING, progress=False)
+    result = evaluate(
+        untrained, "random_6x4", 6, options=BLOCKING, search=Search("rollout"), progress=False
+    )
+    found = objectives(result, f"{untrained}+rollout")
+    assert sum(found) < sum(objectives(greedy, untrained))
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError):
+        find_entrants(str(tmp_path), PROBLEMS["job_shop"], Search())
