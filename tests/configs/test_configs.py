@@ -1,0 +1,84 @@
+"""All packaged training configurations compose, and mistakes are refused at compose."""
+
+from importlib.resources import files
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from dispatchgym.configs.schemas import TrainConfig, register_schemas, train_schema
+from dispatchgym.envs.core.errors import ParameterError
+
+EXPERIMENTS = ["quickstart", "job_shop_ppo"]
+
+
+@pytest.fixture(autouse=True)
+def hydra_in_package():
+    register_schemas()
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        yield
+
+
+def composed(*overrides):
+    return OmegaConf.to_object(compose("train", list(overrides)))
+
+
+def test_the_default_composes_to_the_schemas():
+    config = composed()
+    assert isinstance(config, TrainConfig)
+    assert config.env.name == config.model.name == "job_shop"
+    assert config.agent.name == "ppo"
+    assert (config.agent.gamma, config.agent.gae_lambda, config.agent.clip_range) == (1, 0.98, 0.2)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_compose_and_can_be_overridden(name):
+    config = composed(f"experiment={name}", "seed=5", "env.scenario=random_4x3")
+    assert config.experiment_name == name
+    assert config.seed == 5
+    assert config.env.scenario == "random_4x3"
+    assert config.env.mode == "interrupting"
+
+
+def test_every_choice_of_a_group_composes():
+    for group in ("env", "agent", "model"):
+        for entry in (files("dispatchgym.configs") / group).iterdir():
+            composed(f"{group}={entry.name.removesuffix('.yaml')}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sede=1",
+        "env.scenaro=la01",
+        "agent.n_epoch=3",
+        "agent.imitation.techer=spt",
+        "model.width=3",
+        "seed=many",
+        "agent.n_steps=few",
+        "env.swap=perhaps",
+        "budget.seconds=[1]",
+        "model.hidden=1.5",
+        "agent=ddpg",
+        "env=flow_shop",
+    ],
+)
+def test_mistakes_are_refused_and_named(override):
+    with pytest.raises(HydraException) as caught:
+        composed(override)
+    text = f"{caught.value} {caught.value.__cause__}"
+    name = override.partition("=")[0].rpartition(".")[2]
+    value = override.partition("=")[2]
+    assert name in text or value in text
+
+
+def test_a_stored_configuration_comes_back_and_is_checked():
+    stored = OmegaConf.to_container(OmegaConf.structured(composed("seed=3")))
+    again = OmegaConf.to_object(OmegaConf.merge(train_schema(stored), stored))
+    assert again == composed("seed=3")
+    with pytest.raises(ParameterError, match=r"agent\.name"):
+        train_schema({**stored, "agent": {"name": "os.system"}})
+    with pytest.raises(ParameterError, match=r"env\.name"):
+        train_schema({**stored, "env": None})
+
