@@ -7,6 +7,7 @@ the other folders whole. Wheels are built from it, and an editable install is a 
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from setuptools import build_meta
@@ -45,3 +46,4 @@ def link_sources() -> None:
 
 
 link_sources()
+shutil.rmtree("build/lib", ignore_errors=True)  # setuptools ships whatever an earlier build left

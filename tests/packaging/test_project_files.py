@@ -83,6 +83,12 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
     assert "3.11, 3.12 or 3.13" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["CITATION.cff", ".pre-commit-config.yaml"])
+def test_yaml_files_can_be_read(name: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    assert isinstance(yaml.safe_load((ROOT / name).read_text()), dict)
+
+
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile as (instruction, arguments), continued lines joined, comments dropped."""
     text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
