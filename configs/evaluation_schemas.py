@@ -45,6 +45,8 @@ class EvaluateConfig:
         out: results go to this file, .json or .csv.
         pictures: pictures go to this folder.
         progress: show a progress bar.
+        threads: torch threads of policies; 0 leaves torch's choice. The graphs are small, and
+            threads that wait for each other on a busy machine take many times longer.
     """
 
     env: Any = MISSING
@@ -58,6 +60,7 @@ class EvaluateConfig:
     out: str | None = None
     pictures: str | None = None
     progress: bool = True
+    threads: int = 1
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def main(config: Any) -> None:
         search=Search(**plain["search"]),
         **plain["exact"],
     )
+    _limit_threads(plain["threads"])
     try:
         evaluation.run(progress=plain["progress"])
     except KeyboardInterrupt:
@@ -48,6 +50,15 @@ def main(config: Any) -> None:
             _deliver(evaluation.result, plain["out"], plain["pictures"])
         raise
     _deliver(evaluation.result, plain["out"], plain["pictures"])
+
+
+def _limit_threads(threads: int) -> None:
+    """Set torch's threads where a policy has loaded it."""
+    if threads < 0:
+        raise EvaluationError(f"threads: found {threads}, expected 0 (torch's choice) or more")
+    torch = sys.modules.get("torch")
+    if torch is not None and threads:
+        torch.set_num_threads(threads)
 
 
 def _deliver(result: EvaluationResult, out: str | None, pictures: str | None) -> None:

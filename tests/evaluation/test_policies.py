@@ -17,6 +17,7 @@ BLOCKING = {"mode": "blocking"}
 def untrained(tmp_path):
     """A checkpoint of a small network with random weights."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine are slow
     settings = {"hidden": 16, "layers": 1}
     network = build_network("job_shop", settings)
     options = {"observation": "graph", "allow_wait": "if_event"}
