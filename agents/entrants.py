@@ -252,7 +252,7 @@ class ExactEntrant:
     workers: int = 2
     name: str = EXACT
     is_rule: bool = False
-    _solved: dict[Any, Episode] = field(default_factory=dict, repr=False, compare=False)
+    _solved: dict[Any, tuple[Any, Episode]] = field(default_factory=dict, repr=False, compare=False)
 
     def play(self, arena: Arena) -> list[Episode]:
         """Solve the instance of every seed; without breakdowns each instance only once."""
@@ -278,8 +278,9 @@ class ExactEntrant:
             raise ParameterError("agents: exact solves shutdowns only in mode=interrupting")
         key = (id(instance), mode, interrupts, seed if interrupts is not None else None)
         if key not in self._solved:
-            self._solved[key] = self._solve(arena, instance, seed, mode)
-        return self._solved[key]
+            # The instance is kept too: else its id could become that of another one.
+            self._solved[key] = instance, self._solve(arena, instance, seed, mode)
+        return self._solved[key][1]
 
     def _solve(self, arena: Arena, instance: Any, seed: int, mode: str) -> Episode:
         begin = time.perf_counter()

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatchgym.agents.arena import Arena, Episode, Problem, find_problem
+from dispatchgym.agents.arena import MAX_LANES, Arena, Episode, Problem, find_problem
 from dispatchgym.agents.entrants import Entrant, ExactEntrant, Search, find_entrants
 from dispatchgym.agents.provenance import provenance, write_json
 from dispatchgym.agents.scenarios import Scenario, find_scenarios
@@ -182,7 +183,7 @@ def evaluate(
         progress: show a progress bar when it takes a while.
 
     Returns:
-        The result, with rows in the order scenario, probability, agent, seed.
+        The result, with rows in the order scenario, probability, seed, agent.
 
     Raises:
         ParameterError: an argument has no meaning; names are answered with close ones.
@@ -242,14 +243,14 @@ class Evaluation:
         )
 
     def run(self, *, progress: bool = True) -> None:
-        """Play everything; rows of an instance appear when all agents have played it."""
-        steps = [(scenario, setting) for scenario in self.scenarios for setting in self.settings]
-        total = sum(scenario.work for scenario, _ in steps) * len(self.entrants)
+        """Play everything; rows of an episode appear when all agents have played it."""
+        steps = list(product(self.scenarios, self.settings, _blocks(self.seeds)))
+        total = sum(scenario.work for scenario, _, _ in steps) * len(self.entrants)
         with _progress_bar(progress) as bar:
             task = bar.add_task("loading", total=total)
             self._warm_up()
-            for scenario, setting in steps:
-                arena = Arena(self.problem, scenario.content, self.seeds, setting.environment())
+            for scenario, setting, seeds in steps:
+                arena = Arena(self.problem, scenario.content, seeds, setting.environment())
                 played = {}
                 for entrant in self.entrants:
                     bar.update(task, description=f"{scenario.name} {entrant.name}")
@@ -290,7 +291,7 @@ class Evaluation:
             for name, episode in episodes.items():
                 valid = self._check(name, instance, seed, episode, reference)
                 yield self._row(name, scenario, drawn, instance, seed, episode, reference, valid)
-            if scenario is self.scenarios[0] and index == 0:
+            if scenario is self.scenarios[0] and seed == self.seeds[0]:
                 self.result.sample = _best_sample(instance, seed, episodes)
 
     def _check(
@@ -374,6 +375,11 @@ def _progress_bar(shown: bool) -> Progress:
         transient=True,
         disable=not shown,
     )
+
+
+def _blocks(seeds: Sequence[int]) -> list[tuple[int, ...]]:
+    """Cut the seeds into pieces: one is in memory at a time, and what precedes it is safe."""
+    return [tuple(seeds[i : i + MAX_LANES]) for i in range(0, len(seeds), MAX_LANES)]
 
 
 def _best_sample(instance: Any, seed: int, episodes: Mapping[str, Episode]) -> Sample | None:

@@ -208,6 +208,14 @@ def test_exact_agent_gives_the_reference():
     assert by_agent["exact"].decision_ms_p50 == pytest.approx(1000 * by_agent["exact"].seconds)
 
 
+def test_exact_agent_solves_each_random_instance():
+    result = evaluate(["exact", "spt"], "random_3x2", 150, time_limit=20, progress=False)
+    optima = {row.seed: row.objective for row in result.rows if row.agent == "exact"}
+    assert len(optima) == 150 and len(set(optima.values())) > 50
+    assert {row.reference_kind for row in result.rows} == {"optimum"}
+    assert all(row.reference == optima[row.seed] for row in result.rows)
+
+
 def test_exact_agent_under_shutdowns_bounds_the_others():
     result = evaluate(
         ["spt", "exact"],
