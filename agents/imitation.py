@@ -25,8 +25,9 @@ UNKNOWN = np.nan
 class Teacher(Protocol):
     """Gives costs of actions; the cheapest is what it would do."""
 
-    guide: str
-    """Rule that leads through the episodes until the student can."""
+    def act(self, vec: Any) -> NDArray[np.int64]:
+        """Quick actions (B,) that lead through the episodes until the student can."""
+        ...
 
     def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Judge the current decision of each row.
@@ -40,17 +41,48 @@ class Teacher(Protocol):
 
 
 class RuleTeacher:
-    """A dispatching rule: its action is right, all others are wrong."""
+    """A dispatching rule: its action is right, all others are wrong.
 
-    def __init__(self, rule: str) -> None:
-        """`rule` is one of the environment's `rules`."""
+    With a limit it also holds jobs back: in shops without buffers too many jobs block each
+    other, and the more machines there are, the fewer jobs each of them bears.
+    """
+
+    def __init__(
+        self, rule: str, limit: float = 0.0, bases: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        """Set up.
+
+        Args:
+            rule: one of the environment's `rules`.
+            limit: wait rather than let in a job that would make more than
+                limit * sqrt(machines) jobs in the shop; 0 for no limit.
+            bases: rollouts that estimate what comes of the action; none: it stays unknown.
+        """
         self.guide = rule
+        self.limit = limit
+        self.bases = tuple(bases)
+
+    def act(self, vec: Any) -> NDArray[np.int64]:
+        """The rule's action, or waiting (where legal) when the shop is full."""
+        actions = vec.rule_action(self.guide)
+        if not self.limit:
+            return actions
+        observation = vec.simulation.observations
+        in_shop = observation["jobs"][:, :, 0] > 0.5
+        machines = observation["machine_mask"].sum(axis=1)
+        full = in_shop.sum(axis=1) >= np.round(self.limit * np.sqrt(machines))
+        lets_in = ~in_shop[np.arange(len(actions)), actions]
+        may_wait = observation["action_mask"][:, -1] > 0
+        return np.where(full & lets_in & may_wait, in_shop.shape[1], actions)
 
     def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cost 0 for the rule's action and 1 for the other legal ones; outcome unknown."""
+        """Cost 0 for the rule's action and 1 for the other legal ones."""
+        rows, actions = np.arange(vec.num_envs), self.act(vec)
         costs = np.where(vec.action_masks(), 1.0, np.inf).astype(np.float32)
-        costs[np.arange(vec.num_envs), vec.rule_action(self.guide)] = 0.0
-        return costs, np.full(vec.num_envs, UNKNOWN)
+        costs[rows, actions] = 0.0
+        if not self.bases:
+            return costs, np.full(vec.num_envs, UNKNOWN)
+        return costs, vec.rollout_values(self.bases)[rows, actions]
 
 
 class RolloutTeacher:
@@ -59,7 +91,10 @@ class RolloutTeacher:
     def __init__(self, bases: Sequence[tuple[str, int]]) -> None:
         """`bases` are pairs of rule and limit on jobs in the shop, 0 for none."""
         self.bases = tuple(bases)
-        self.guide = self.bases[0][0]
+
+    def act(self, vec: Any) -> NDArray[np.int64]:
+        """The first base rule's action."""
+        return vec.rule_action(self.bases[0][0])
 
     def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Cost is the relative difference to the best reachable makespan."""
@@ -167,7 +202,7 @@ class Imitation:
         self._owed += self.reuse * self.vec.num_envs / self.batch_size
         self._move(costs.argmin(axis=1), student_share)
         for _ in range(self.label_every - 1):
-            self._move(self.vec.rule_action(self.teacher.guide), student_share)
+            self._move(self.teacher.act(self.vec), student_share)
 
     def _move(self, guide: NDArray[np.int64], student_share: float) -> None:
         actions = guide

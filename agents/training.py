@@ -386,9 +386,10 @@ def rate_of(settings: LearningRateConfig) -> Callable[[float], float]:
 
 def make_teacher(settings: Any) -> Teacher:
     """The teacher a configuration names."""
+    bases = [(str(rule), int(limit)) for rule, limit in settings.bases]
     if settings.teacher == "rollout":
-        return RolloutTeacher([(str(rule), int(limit)) for rule, limit in settings.bases])
-    return RuleTeacher(settings.teacher)
+        return RolloutTeacher(bases)
+    return RuleTeacher(settings.teacher, settings.limit, bases)
 
 
 class HeldOut:

@@ -70,7 +70,10 @@ class ImitationConfig:
         teacher: `none`, `rollout`, `exact`, or the name of a rule.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: shops played side by side.
-        bases: for `rollout`: pairs of rule and limit on jobs in the shop (0: none).
+        bases: pairs of rule and limit on jobs in the shop (0: none) that complete an episode;
+            they are the teacher of `rollout` and estimate the value for a rule.
+        limit: for a rule: wait rather than let in a job that would make more than
+            limit * sqrt(machines) jobs in the shop; 0: never.
         label_every: the teacher labels each lane at every such decision.
         student_from: share of the imitation after which the student alone acts.
         temperature: softness of the labels; an action whose outcome is worse than the best one
@@ -88,6 +91,7 @@ class ImitationConfig:
     share: float = 0.5
     num_envs: int = 64
     bases: list[Any] = field(default_factory=lambda: [["blkrel", 0], ["lrm", 0]])
+    limit: float = 0.0
     label_every: int = 3
     student_from: float = 0.25
     temperature: float = 0.005

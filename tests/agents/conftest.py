@@ -36,7 +36,5 @@ def make_vec():
 @pytest.fixture
 def policy():
     torch.manual_seed(0)
-    file = PolicyFile(
-        "job_shop", SETTINGS, "dispatchgym/JobShop-v0", {"allow_wait": "if_event"}
-    )
+    file = PolicyFile("job_shop", SETTINGS, "dispatchgym/JobShop-v0", {"allow_wait": "if_event"})
     return Policy(build_network("job_shop", SETTINGS), file, name="small")

@@ -40,6 +40,29 @@ def test_costs_of_a_rule_single_out_its_action(make_vec):
     assert np.isnan(outcome).all()
 
 
+def test_a_limit_holds_jobs_back(make_vec):
+    vec = make_vec(scenario="random_6x4", mode="blocking")
+    vec.reset(seed=0)
+    teacher = RuleTeacher("blkrel", limit=1.0)
+    waited = 0
+    for _ in range(60):
+        in_shop = vec.simulation.observations["jobs"][:, :, 0].sum(axis=1)
+        actions = teacher.act(vec)
+        waits = actions == 6
+        assert (in_shop[waits] >= 2).all()
+        waited += waits.sum()
+        vec.step(actions)
+    assert waited > 10
+
+
+def test_a_rule_knows_what_comes_of_its_action_from_rollouts(make_vec):
+    vec = make_vec()
+    vec.reset(seed=0)
+    _, outcome = RuleTeacher("spt", bases=(("spt", 0),)).label(vec)
+    values = vec.rollout_values((("spt", 0),))
+    assert np.array_equal(outcome, values[np.arange(4), vec.rule_action("spt")])
+
+
 def test_costs_of_a_rollout_are_relative_losses(make_vec):
     vec = make_vec()
     vec.reset(seed=0)

@@ -81,4 +81,3 @@ def test_a_stored_configuration_comes_back_and_is_checked():
         train_schema({**stored, "agent": {"name": "os.system"}})
     with pytest.raises(ParameterError, match=r"env\.name"):
         train_schema({**stored, "env": None})
-
