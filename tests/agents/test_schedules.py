@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from dispatchgym.agents.schedules import learning_rate
@@ -10,7 +12,7 @@ def test_a_schedule_falls_from_initial_to_final(name):
     points = [rate(step / 20) for step in range(21)]
     assert points[0] == pytest.approx(1e-3)
     assert points[-1] == pytest.approx(1e-5)
-    assert all(later < earlier for earlier, later in zip(points, points[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(points))
 
 
 def test_rex_is_the_published_formula_and_stays_above_the_line():

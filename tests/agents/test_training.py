@@ -55,7 +55,7 @@ def test_a_run_goes_through_both_phases_and_leaves_checkpoints(tmp_path):
     trainer = Trainer(small_config(tmp_path), None, silent)
     trainer.run()
     history = trainer.folder.history
-    assert [record["phase"] for record in history][0] == "imitation"
+    assert history[0]["phase"] == "imitation"
     assert history[-1]["phase"] == "ppo"
     assert history[-1]["decisions"] >= 400
     assert len(history) >= 4
