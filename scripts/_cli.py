@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         f'dispatchgym: the commands need {error.name}: pip install "dispatchgym[agents]"'
     ) from None
 
-__all__ = ["command", "hydra", "run"]
+__all__ = ["command", "run"]
 
 USER_ERROR = 2
 INTERRUPTED = 130
