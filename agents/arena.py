@@ -123,6 +123,19 @@ class Arena:
         largest = max(instance.num_operations for instance in self.instances)
         return int(np.clip(LANE_BUDGET // largest, 1, MAX_LANES))
 
+    @property
+    def constant(self) -> bool:
+        """Whether every seed is the same episode: one instance and nothing drawn."""
+        fixed = not isinstance(self.scenario, str) and not hasattr(self.scenario, "generate")
+        return fixed and self.options.get("interrupts") is None
+
+    def play_once(self, choose: Choose, **changes: Any) -> list[Episode]:
+        """Play every seed with choices that are the same each time."""
+        if not self.constant:
+            return self.play(choose, **changes)[0]
+        alone = Arena(self.problem, self.scenario, self.seeds[:1], self.options, self._vectors)
+        return alone.play(choose, **changes)[0] * len(self.seeds)
+
     def vector(self, lanes: int, **changes: Any) -> Any:
         """Return a batch of lanes; the same one for the same arguments, to be reset by the user.
 

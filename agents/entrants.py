@@ -120,16 +120,20 @@ class PlayerEntrant:
         name: what tables call it.
         player: chooses the actions.
         changes: keyword arguments of the environment that this agent needs.
+        deterministic: the same shop always gets the same decision.
         is_rule: never a plain dispatching rule.
     """
 
     name: str
     player: Player
     changes: Mapping[str, Any] = field(default_factory=dict)
+    deterministic: bool = True
     is_rule: bool = False
 
     def play(self, arena: Arena) -> list[Episode]:
-        """Play every seed."""
+        """Play every seed; seeds that are the same episode are played once."""
+        if self.deterministic:
+            return arena.play_once(self.player.act, **self.changes)
         return arena.play(self.player.act, **self.changes)[0]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
@@ -347,7 +351,7 @@ def _entrants(
     workers: int,
 ) -> Iterable[Entrant]:
     if not isinstance(entry, str):
-        return [PlayerEntrant(entry.name, entry, dict(entry.environment))]
+        return [PlayerEntrant(entry.name, entry, dict(entry.environment), deterministic=False)]
     if entry == ALL_RULES:
         return [RuleEntrant(name) for name in rules]
     if entry == ROLLOUT:

@@ -52,6 +52,18 @@ def test_evaluate_writes_what_it_says(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "results"]
 
 
+def test_rules_are_evaluated_without_torch(tmp_path):
+    code = (
+        "import sys; from dispatchgym.agents.evaluation import evaluate; "
+        "evaluate(['spt', 'rollout'], 'ft06', 1, progress=False); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_evaluate_presets_compose(tmp_path):
     done = run(
         tmp_path,

@@ -181,6 +181,25 @@ def test_rollout_is_not_worse_than_its_base_on_average():
     assert line.versus == "blkrel" and line.difference < 0
 
 
+def test_seeds_that_are_the_same_episode_are_played_once(monkeypatch):
+    from dispatchgym.agents import arena
+
+    played = []
+    real = arena.play_batch
+    monkeypatch.setattr(
+        arena, "play_batch", lambda vec, seeds, act: played.append(seeds) or real(vec, seeds, act)
+    )
+    result = evaluate("rollout", "la01", 5, options={"mode": "blocking"}, progress=False)
+    assert len(result.rows) == 5 and len({row.objective for row in result.rows}) == 1
+    assert played[-1] == [0]
+    options = {"mode": "interrupting", "interrupts": Interrupts(probability=0.2)}
+    result = evaluate("rollout", "la01", 5, options=options, progress=False)
+    assert len({row.objective for row in result.rows}) > 1
+    assert played[-1] == [0, 1, 2, 3, 4]
+    evaluate(FirstLegal(), "la01", 5, progress=False)  # who knows whether it is the same each time
+    assert played[-1] == [0, 1, 2, 3, 4]
+
+
 def test_searching_rules():
     plain = evaluate("mwkr", "la01", 1, options={"mode": "blocking"}, progress=False).rows[0]
     for search in (Search("best_of", samples=16, temperature=0.3), Search("rollout")):
