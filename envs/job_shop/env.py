@@ -668,10 +668,11 @@ class JobShopEnv(KernelEnv):
     `gym.make_vec("dispatchgym:dispatchgym/JobShop-v0", num_envs=N, ...)` gives a native batch.
 
     ## Credits
-    Problem with swaps and shutdowns: Wong et al., "Dynamic dispatching with a graph neural
-    network", arXiv 2302.02506. Lower-bound reward: Zhang et al., "Learning to dispatch for job
-    shop scheduling via deep reinforcement learning", NeurIPS 2020. Blocking with swap: Mascis and
-    Pacciarelli, EJOR 143 (2002).
+    Problem with swaps and shutdowns: Wong et al., "Generating dispatching rules for the
+    interrupting swap-allowed blocking job shop problem using graph neural network and
+    reinforcement learning", arXiv 2302.02506. Lower-bound reward: Zhang et al., "Learning to
+    dispatch for job shop scheduling via deep reinforcement learning", NeurIPS 2020. Blocking with
+    swap: Mascis and Pacciarelli, EJOR 143 (2002).
 
     ## Version History
     * v0: first version
