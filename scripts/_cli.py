@@ -109,7 +109,7 @@ def _composition_mistake(text: str) -> str:
     """Leave out of Hydra's words what a user cannot act on: search path, schemas, bypasses."""
     no_group = re.match(r"Could not override '(.+?)'\. No match in the defaults list", text)
     if no_group:
-        return f"{no_group[1]}: there is no such setting"
+        return f"{no_group[1]}: there is no such setting; --help lists them"
     told = re.split(r"\nConfig search path|\nTo append", text)[0]
     return "\n".join(
         line for line in told.splitlines() if line.strip() and not line.endswith("_schema")
