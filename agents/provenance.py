@@ -68,8 +68,20 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: str | Path, document: Mapping[str, Any]) -> None:
-    """Write `document` as JSON that every reader accepts: finite numbers or null."""
-    write_whole(path, json.dumps(finite(document), indent=1, allow_nan=False) + "\n")
+    """Write `document` as JSON that every reader accepts: finite numbers or null.
+
+    Lists of records have one record a line, so that files of many rows stay readable.
+    """
+    plain = finite(document)
+    parts = [f"{json.dumps(key)}: {_encode(value)}" for key, value in plain.items()]
+    write_whole(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        records = ",\n".join(json.dumps(item, allow_nan=False) for item in value)
+        return f"[\n{records}\n]"
+    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def _command() -> str:
