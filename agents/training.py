@@ -206,23 +206,23 @@ class Trainer:
         """Both phases, from wherever the run stands; then a last evaluation."""
         self._warm_up()
         phase = "ppo"
-        if self.config.agent.imitation.teacher != "none":
+        if self.teacher is not None:
             phase = "imitation"
-            self._imitate()
+            self._imitate(self.teacher)
         if self.share < 1.0:
             phase = "ppo"
             self._reinforce()
         self._evaluate(phase)
 
     def _warm_up(self) -> None:
-        """Compile what the phases call before the clock runs."""
+        """Solve and compile what the phases need before the clock runs."""
         self.report("compile", 0.0, 0.0, {})
-        vec = self._vector(2)
-        settings = self.config.agent.imitation
-        if settings.teacher != "none":
-            make_teacher(settings).label(vec)
-        self.held_out.rules()
+        self.teacher, self.changes = make_teacher(self.config)
+        vec = self._vector(2, **self.changes)
+        if self.teacher is not None:
+            self.teacher.label(vec)
         vec.step(vec.rule_action(vec.rules[0]))
+        self.held_out.rules()
         self._started = time.perf_counter() - self.progress.seconds
 
     def draw_schedule(self, policy: Policy, path: Path) -> None:
@@ -235,7 +235,7 @@ class Trainer:
         self.logger.record("pictures/learning_curve", Figure(curve, close=True))
         self.logger.dump(self.progress.decisions)
 
-    def _vector(self, lanes: int) -> Any:
+    def _vector(self, lanes: int, **changes: Any) -> Any:
         vec = gym.make_vec(
             self.problem.env_id,
             num_envs=lanes,
@@ -243,7 +243,7 @@ class Trainer:
             autoreset_mode="SameStep",
             copy=False,
             invalid_action="raise",
-            **self.options,
+            **{**self.options, **changes},
         ).unwrapped
         # Large seeds, other ones after each resume; evaluation seeds are small.
         entropy = np.random.SeedSequence([self.config.seed, self.progress.decisions])
@@ -260,14 +260,14 @@ class Trainer:
         finally:
             self.network.reduced_precision = before
 
-    def _imitate(self) -> None:
+    def _imitate(self, teacher: Teacher) -> None:
         settings = self.config.agent.imitation
         if self.share >= settings.share:
             return
-        vec = self._vector(settings.num_envs)
+        vec = self._vector(settings.num_envs, **self.changes)
         imitation = Imitation(
             vec,
-            make_teacher(settings),
+            teacher,
             self.network,
             self.optimizer,
             label_every=settings.label_every,
@@ -298,7 +298,7 @@ class Trainer:
     def _reinforce(self) -> None:
         agent = self.config.agent
         vec = self._vector(agent.num_envs)
-        before = agent.imitation.share if agent.imitation.teacher != "none" else 0.0
+        before = agent.imitation.share if self.teacher is not None else 0.0
         rate = rate_of(agent.learning_rate)
         model = make_ppo(
             to_sb3(vec),
@@ -384,12 +384,21 @@ def rate_of(settings: LearningRateConfig) -> Callable[[float], float]:
     return learning_rate(settings.schedule, settings.initial, settings.final)
 
 
-def make_teacher(settings: Any) -> Teacher:
-    """The teacher a configuration names."""
+def make_teacher(config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
+    """The teacher a configuration names, and options of the environment it teaches in."""
+    settings, env = config.agent.imitation, config.env
     bases = [(str(rule), int(limit)) for rule, limit in settings.bases]
+    if settings.teacher == "none":
+        return None, {}
     if settings.teacher == "rollout":
-        return RolloutTeacher(bases)
-    return RuleTeacher(settings.teacher, settings.limit, bases)
+        return RolloutTeacher(bases), {}
+    if settings.teacher == "exact":
+        from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
+
+        pool = InstancePool.draw(env.scenario, settings.instances)
+        teacher = ExactTeacher(pool, env.mode, env.swap, settings.solve_seconds)
+        return teacher, {"scenario": pool}
+    return RuleTeacher(settings.teacher, settings.limit, bases), {}
 
 
 class HeldOut:

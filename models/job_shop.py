@@ -30,7 +30,7 @@ JOB_FEATURES = 5
 MACHINE_FEATURES = 8
 
 # Columns of the operation features that say the job stands on the machine of this operation.
-_PROCESSING, _BLOCKED_HERE = 4, 5
+PROCESSING, BLOCKED_HERE = 4, 5
 
 KEYS = (
     "operations",
@@ -84,7 +84,7 @@ class JobShopGraph:
         following_or_none = torch.cat([following, absent])
         machine_or_none = torch.cat([machine, torch.full_like(machine[:1], machines.count)])
         features = operations.take(observation["operations"])
-        holding = features[:, _PROCESSING] + features[:, _BLOCKED_HERE] > 0.5
+        holding = features[:, PROCESSING] + features[:, BLOCKED_HERE] > 0.5
         holding_or_not = torch.cat([holding, holding.new_zeros(1)])
         target = torch.where(holding_or_not[current], following_or_none[current], current)
         return cls(

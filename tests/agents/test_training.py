@@ -65,9 +65,10 @@ def test_a_run_goes_through_both_phases_and_leaves_checkpoints(tmp_path):
     assert json.loads((trainer.folder.path / "versions.json").read_text())["versions"]["torch"]
 
 
-@pytest.mark.parametrize("teacher", ["none", "spt"])
+@pytest.mark.parametrize("teacher", ["none", "spt", "exact"])
 def test_other_teachers(tmp_path, teacher):
-    trainer = Trainer(small_config(tmp_path, f"agent.imitation.teacher={teacher}"), None, silent)
+    changes = [f"agent.imitation.teacher={teacher}", "agent.imitation.instances=3"]
+    trainer = Trainer(small_config(tmp_path, *changes), None, silent)
     trainer.run()
     phases = {record["phase"] for record in trainer.folder.history}
     assert phases == ({"ppo"} if teacher == "none" else {"imitation", "ppo"})
