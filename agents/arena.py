@@ -36,7 +36,8 @@ class Problem:
         name: the Hydra name, also the name of the sub-package in ``dispatchgym.envs``.
         env_id: canonical id for ``gymnasium.make_vec``.
         objective: what is minimised, in the words of a table's title.
-        smallest: a scenario that is played in no time, to load compiled code before timing.
+        smallest: a random scenario that is played in no time, to load compiled code before
+            anything is timed.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Problem:
 
 
 PROBLEMS = {
-    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan", "ft06"),
+    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan", "random_3x2"),
 }
 
 

@@ -262,11 +262,12 @@ class Evaluation:
 
     def _warm_up(self) -> None:
         """Load or compile everything, so that no agent's time contains it."""
-        smallest = self.problem.module.make_instance(self.problem.smallest, 0)
-        arena = Arena(self.problem, smallest, (0,), self.settings[0].environment())
-        for entrant in self.entrants:
-            if not isinstance(entrant, ExactEntrant):
-                entrant.play(arena)
+        for seeds in ((0,), (0, 1)):  # one lane and several are compiled apart
+            options = self.settings[0].environment()
+            arena = Arena(self.problem, self.problem.smallest, seeds, options)
+            for entrant in self.entrants:
+                if not isinstance(entrant, ExactEntrant):
+                    entrant.play(arena)
 
     def _time(self, entrant: Entrant, arena: Arena, scenario: Scenario) -> None:
         """Time an agent's decisions, once for each scenario."""
