@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,9 @@ def _time_steps(vector: Any, seconds: float) -> dict[str, float]:
     }
 
 
+@cache
 def _legal_sampler() -> Callable[[Any, int, Any], None]:
-    """Return a compiled function that draws a legal action for each lane, all equally likely."""
+    """Return a function that draws a legal action for each lane, compiled by its first call."""
     import numpy as np
     from numba import njit
 
