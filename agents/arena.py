@@ -106,7 +106,7 @@ class Arena:
     scenario: Any
     seeds: tuple[int, ...]
     options: Mapping[str, Any]
-    _vectors: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    _vectors: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Find the instance of every seed."""
@@ -144,7 +144,7 @@ class Arena:
             lanes: number of lanes.
             **changes: keyword arguments of the environment that differ from the arena's.
         """
-        key = (lanes, *sorted(changes.items()))
+        key = lanes, repr(sorted(changes.items()))
         if key not in self._vectors:
             made = gym.make_vec(
                 self.problem.env_id,
