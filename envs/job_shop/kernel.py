@@ -22,6 +22,14 @@ from numba import njit, prange
 from dispatchgym.envs.core.rng import derive, uniform
 from dispatchgym.envs.job_shop.generators import uniform_jobs
 
+compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+"""Without reference counts, whose atomic operations would take most of the time of a step.
+
+The arrays belong to the caller, and nothing in this file allocates or keeps one.
+"""
+inlined = njit(inline="always", error_model="numpy", _nrt=False)
+"""For functions on the way of every step: a call would copy the whole tuple of arrays."""
+
 NEVER = np.int64(2**62)
 """A time that does not come."""
 
@@ -172,7 +180,7 @@ class Outcome(NamedTuple):
 # --- Starting an episode ---------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def calendar_up_time(seed, machine, interval, probability):
     """Return the up-time before shutdown `interval`: geometric, at least one time unit."""
     if probability <= 0.0:
@@ -181,13 +189,13 @@ def calendar_up_time(seed, machine, interval, probability):
     return np.int64(1 + math.floor(math.log(1.0 - u) / math.log(1.0 - probability)))
 
 
-@njit(cache=True)
+@compiled
 def down_length(seed, stream, a, b, low, high):
     """Return the length of a shutdown, uniform on low..high."""
     return np.int64(low + math.floor(uniform(seed, stream, a, b) * (high - low + 1)))
 
 
-@njit(cache=True)
+@compiled
 def load_instance(state, source, row, lane):
     """Lay instance `row` of the source into the lane and compute what depends on it alone."""
     scalar, real = state.scalar[lane], state.real[lane]
@@ -230,7 +238,7 @@ def load_instance(state, source, row, lane):
     real[REWARD_SCALE] = source.scale[0] if source.scale[0] > 0.0 else max(bound, 1)
 
 
-@njit(cache=True)
+@compiled
 def draw_interrupts(state, source, lane):
     """Set the disturbances of the episode: all follow from its seed."""
     scalar, real, machine = state.scalar[lane], state.real[lane], state.machine[lane]
@@ -248,7 +256,7 @@ def draw_interrupts(state, source, lane):
             plan_shutdown(state, lane, m, 0, 0)
 
 
-@njit(cache=True)
+@compiled
 def plan_shutdown(state, lane, m, interval, since):
     """Look up when machine m, up since `since`, shuts down for the given time of its calendar."""
     scalar, machine = state.scalar[lane], state.machine[lane]
@@ -261,7 +269,7 @@ def plan_shutdown(state, lane, m, interval, since):
     )
 
 
-@njit(cache=True)
+@compiled
 def reset_lane(state, source, lane):
     """Begin the episode whose seed stands in the lane and go to its first decision."""
     scalar = state.scalar[lane]
@@ -295,7 +303,7 @@ def reset_lane(state, source, lane):
     state.scalar[lane, POTENTIAL] = potential(state, lane)
 
 
-@njit(cache=True)
+@compiled
 def clear_lane(state, lane):
     """Empty the shop: no job has started, no machine holds anything."""
     scalar, job = state.scalar[lane], state.job[lane]
@@ -324,7 +332,7 @@ def clear_lane(state, lane):
 # --- The events of one instant ---------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def strike(state, lane, j, k, m):
     """Set the shutdown, if any, that hits operation (j, k) starting now; true if it is now."""
     scalar, machine = state.scalar[lane], state.machine[lane]
@@ -342,7 +350,7 @@ def strike(state, lane, j, k, m):
     return offset == 0
 
 
-@njit(cache=True)
+@inlined
 def enter(state, lane, j):
     """Put job j on the machine of its next operation, now; true if the instant must be redone.
 
@@ -367,7 +375,7 @@ def enter(state, lane, j):
     return now
 
 
-@njit(cache=True)
+@inlined
 def start_next(state, lane, j):
     """Move job j from where it is to its free next machine; true if the instant must be redone."""
     held = state.job[lane, HELD, j]
@@ -376,7 +384,7 @@ def start_next(state, lane, j):
     return enter(state, lane, j)
 
 
-@njit(cache=True)
+@inlined
 def go_to_next(state, lane, j):
     """Let the next operation of job j be the one that follows; true if there is none."""
     job = state.job[lane]
@@ -388,7 +396,7 @@ def go_to_next(state, lane, j):
     return False
 
 
-@njit(cache=True)
+@inlined
 def complete(state, lane, j):
     """End the processing of job j's operation at this instant."""
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
@@ -413,7 +421,7 @@ def complete(state, lane, j):
         begin_deferred_shutdown(state, lane, m, j, k)
 
 
-@njit(cache=True)
+@compiled
 def begin_deferred_shutdown(state, lane, m, j, k):
     """Shut machine m down now, after the operation (j, k) that was allowed to finish."""
     scalar, machine = state.scalar[lane], state.machine[lane]
@@ -429,7 +437,7 @@ def begin_deferred_shutdown(state, lane, m, j, k):
         machine[DOWN_UNTIL, m] = until
 
 
-@njit(cache=True)
+@compiled
 def repair(state, lane, m):
     """Bring machine m up again; a paused operation goes on."""
     job, machine = state.job[lane], state.machine[lane]
@@ -441,7 +449,7 @@ def repair(state, lane, m):
         job[FINISH, j] = state.scalar[lane, TIME] + machine[REMAINING, m]
 
 
-@njit(cache=True)
+@compiled
 def shut_down(state, lane, m):
     """Begin the shutdown of machine m that is due now, or defer it behind its operation."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -470,7 +478,7 @@ def shut_down(state, lane, m):
             state.operation[lane, j, k, DOWN_END] = time + length
 
 
-@njit(cache=True)
+@inlined
 def process_events(state, lane):
     """Handle completions, then repairs, then shutdowns that are due now."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -488,13 +496,13 @@ def process_events(state, lane):
             shut_down(state, lane, m)
 
 
-@njit(cache=True)
+@inlined
 def awaited_job(state, lane, j):
     """Return the job that holds the machine which blocked job j needs, or -1."""
     return state.machine[lane, OCCUPANT, state.job[lane, TARGET, j]]
 
 
-@njit(cache=True)
+@compiled
 def rotate(state, lane, first):
     """Rotate the wait cycle through blocked job `first`; true if the instant must be redone.
 
@@ -527,7 +535,7 @@ def rotate(state, lane, first):
     return redo
 
 
-@njit(cache=True)
+@compiled
 def close_cycles(state, lane):
     """Find all cycles of blocked jobs by a colour walk and rotate them; true: redo the instant."""
     scalar, job = state.scalar[lane], state.job[lane]
@@ -545,7 +553,7 @@ def close_cycles(state, lane):
     return redo
 
 
-@njit(cache=True)
+@inlined
 def settle(state, lane):
     """Let everything happen that happens at this instant without a decision."""
     scalar = state.scalar[lane]
@@ -561,7 +569,7 @@ def settle(state, lane):
             return
 
 
-@njit(cache=True)
+@inlined
 def next_event(state, lane):
     """Return the time of the next completion, repair, shutdown or release after now."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -580,7 +588,7 @@ def next_event(state, lane):
     return event
 
 
-@njit(cache=True)
+@inlined
 def advance(state, lane):
     """Jump to the next event; a shop without one is deadlocked (only possible without swap)."""
     scalar = state.scalar[lane]
@@ -596,7 +604,7 @@ def advance(state, lane):
         scalar[TIME] = event
 
 
-@njit(cache=True)
+@compiled
 def account(state, lane, passed):
     """Add up waiting jobs and idle machines with work left over the time that passes."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -611,14 +619,14 @@ def account(state, lane, passed):
 # --- Decisions -------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def is_waiting(job, j, time):
     """Tell whether a job is ready for its next operation and not on its machine."""
     phase = job[PHASE, j]
     return phase <= BLOCKED and (phase != OUTSIDE or job[RELEASE, j] <= time)
 
 
-@njit(cache=True)
+@compiled
 def closes_cycle(state, lane, j):
     """Tell whether moving job j now closes a cycle that no simultaneous exchange may solve.
 
@@ -643,7 +651,7 @@ def closes_cycle(state, lane, j):
     return False
 
 
-@njit(cache=True)
+@inlined
 def may_wait(state, lane):
     """Tell whether something will complete, be repaired or be released later."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -659,7 +667,7 @@ def may_wait(state, lane):
     return False
 
 
-@njit(cache=True)
+@inlined
 def mark_legal(state, lane):
     """Write the action mask; return the number of jobs that may start now."""
     scalar, job, legal = state.scalar[lane], state.job[lane], state.legal[lane]
@@ -680,7 +688,7 @@ def mark_legal(state, lane):
     return count
 
 
-@njit(cache=True)
+@compiled
 def forbid_moves(state, lane):
     """Clear moves off a machine that is down, or into a deadlock; return what is left."""
     scalar, job, legal = state.scalar[lane], state.job[lane], state.legal[lane]
@@ -694,14 +702,14 @@ def forbid_moves(state, lane):
     return count
 
 
-@njit(cache=True)
+@compiled
 def mark_unfinished(state, lane):
     """Write the action mask of the sequence scheme: every job with an operation left."""
     for j in range(state.scalar[lane, JOBS]):
         state.legal[lane, j] = state.job[lane, PHASE, j] != DONE
 
 
-@njit(cache=True)
+@compiled
 def run_to_decision(state, lane, unsettled):
     """Let time pass until there is something to decide or the episode ends.
 
@@ -728,7 +736,7 @@ def run_to_decision(state, lane, unsettled):
             return
 
 
-@njit(cache=True)
+@compiled
 def append_operation(state, lane, j):
     """Place the next operation of job j behind those on its machine (sequence scheme)."""
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
@@ -751,7 +759,7 @@ def append_operation(state, lane, j):
     mark_unfinished(state, lane)
 
 
-@njit(cache=True)
+@compiled
 def tell_sequence_time(state, lane):
     """Set the clock of the sequence scheme: the earliest start that is still possible."""
     scalar, job = state.scalar[lane], state.job[lane]
@@ -763,7 +771,7 @@ def tell_sequence_time(state, lane):
     scalar[TIME] = scalar[MAKESPAN] if earliest == NEVER else earliest
 
 
-@njit(cache=True)
+@compiled
 def apply_action(state, lane, action):
     """Apply a legal action and go to the next decision."""
     scalar = state.scalar[lane]
@@ -787,7 +795,7 @@ def apply_action(state, lane, action):
 # --- Rewards ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def makespan_bound(state, lane):
     """Return a lower bound on the makespan as things stand; at the end the makespan itself.
 
@@ -816,7 +824,7 @@ def makespan_bound(state, lane):
     return bound
 
 
-@njit(cache=True)
+@inlined
 def potential(state, lane):
     """Return the quantity whose growth is the cost of the chosen reward, in time units."""
     scalar, reward = state.scalar[lane], state.setting[REWARD]
@@ -831,7 +839,7 @@ def potential(state, lane):
     return scalar[MAKESPAN] if scalar[STATUS] == FINISHED else 0
 
 
-@njit(cache=True)
+@compiled
 def unstarted_work(state, lane):
     """Return the total duration of operations that have not started."""
     work = 0
@@ -840,7 +848,7 @@ def unstarted_work(state, lane):
     return work
 
 
-@njit(cache=True)
+@inlined
 def reward_divisor(state, lane):
     """Return what a reward in time units is divided by."""
     if state.setting[REWARD] == AREA:
@@ -851,7 +859,7 @@ def reward_divisor(state, lane):
 # --- Dispatching rules -----------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def count_queues(state, lane):
     """Count, for each machine, the waiting jobs and the work they bring."""
     scalar, job, machine = state.scalar[lane], state.job[lane], state.machine[lane]
@@ -865,7 +873,7 @@ def count_queues(state, lane):
             machine[QUEUE_WORK, m] += state.operation[lane, j, job[NEXT, j], DURATION]
 
 
-@njit(cache=True)
+@compiled
 def blocking_relief(state, lane, j):
     """Return the BLKREL priority: free the machine that most jobs wait for, outsiders last."""
     job = state.job[lane]
@@ -876,7 +884,7 @@ def blocking_relief(state, lane, j):
     return np.float64(-work)
 
 
-@njit(cache=True)
+@compiled
 def ratio(part, whole):
     """Return part / whole; of nothing, all is infinite and nothing is zero."""
     if whole > 0:
@@ -884,7 +892,7 @@ def ratio(part, whole):
     return np.inf if part > 0 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def rule_value(state, lane, j, rule):
     """Return the priority of job j under a rule; the smallest wins."""
     job, operation = state.job[lane], state.operation[lane, j]
@@ -936,7 +944,7 @@ def rule_value(state, lane, j, rule):
     return np.float64(value)
 
 
-@njit(cache=True)
+@compiled
 def rule_action(state, lane, rule):
     """Return the job that a rule starts (ties: lowest index); -1 where no job is legal."""
     if rule == WINQ or rule == BLKREL:
@@ -950,7 +958,7 @@ def rule_action(state, lane, rule):
     return best
 
 
-@njit(cache=True)
+@compiled
 def noisy_rule_action(state, lane, rule, temperature, sample):
     """Draw a job by Gumbel noise on the priorities, scaled to the range of the candidates."""
     if rule == WINQ or rule == BLKREL:
@@ -974,7 +982,7 @@ def noisy_rule_action(state, lane, rule, temperature, sample):
     return best
 
 
-@njit(cache=True)
+@compiled
 def run_rule(state, lane, rule):
     """Play the episode to its end under a rule."""
     while state.scalar[lane, STATUS] == RUNNING:
@@ -984,18 +992,27 @@ def run_rule(state, lane, rule):
 # --- Rollouts --------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
+def copy_row(source, source_lane, target, target_lane):
+    """Copy the row of a lane; an assignment of slices would first copy its source elsewhere."""
+    read = source[source_lane].reshape(source[source_lane].size)
+    write = target[target_lane].reshape(target[target_lane].size)
+    for i in range(read.size):
+        write[i] = read[i]
+
+
+@compiled
 def copy_between(source, source_lane, target, target_lane):
     """Copy a lane of one state into a lane of another of the same shape."""
-    target.scalar[target_lane] = source.scalar[source_lane]
-    target.real[target_lane] = source.real[source_lane]
-    target.job[target_lane] = source.job[source_lane]
-    target.machine[target_lane] = source.machine[source_lane]
-    target.operation[target_lane] = source.operation[source_lane]
-    target.legal[target_lane] = source.legal[source_lane]
+    copy_row(source.scalar, source_lane, target.scalar, target_lane)
+    copy_row(source.real, source_lane, target.real, target_lane)
+    copy_row(source.job, source_lane, target.job, target_lane)
+    copy_row(source.machine, source_lane, target.machine, target_lane)
+    copy_row(source.operation, source_lane, target.operation, target_lane)
+    copy_row(source.legal, source_lane, target.legal, target_lane)
 
 
-@njit(cache=True)
+@compiled
 def expected_duration(state, lane, duration):
     """Return the duration of an operation that has not started, shutdowns included on average."""
     scalar, real = state.scalar[lane], state.real[lane]
@@ -1008,7 +1025,7 @@ def expected_duration(state, lane, duration):
     return np.int64(round(duration + real[PROBABILITY] * (down + lost)))
 
 
-@njit(cache=True)
+@compiled
 def forget_future(state, lane):
     """Turn a lane into its expectation: no shutdown to come, repairs and durations as expected.
 
@@ -1036,7 +1053,7 @@ def forget_future(state, lane):
     state.real[lane, PROBABILITY] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def rollout_lane(state, scratch, rules, caps, values, lane):
     """Write the makespan of each legal action followed by the best of the base policies.
 
@@ -1067,7 +1084,7 @@ def rollout_lane(state, scratch, rules, caps, values, lane):
 # --- Observations ----------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def describe_machines(state, lane):
     """Work out, for each machine, its queue and when its operation ends."""
     count_queues(state, lane)
@@ -1091,7 +1108,7 @@ def describe_machines(state, lane):
         machine[HOLDS_FINISHED, m] = holds_finished
 
 
-@njit(cache=True)
+@inlined
 def ready_offset(state, lane, j):
     """Return the time from now until job j is ready for its next operation; negative: waiting."""
     phase = state.job[lane, PHASE, j]
@@ -1100,7 +1117,7 @@ def ready_offset(state, lane, j):
     return state.job[lane, ARRIVE, j] - state.scalar[lane, TIME]
 
 
-@njit(cache=True)
+@compiled
 def show_instance(state, observation, lane):
     """Write what stays the same during the episode and clear the rest."""
     job, operation = state.job[lane], state.operation[lane]
@@ -1126,16 +1143,13 @@ def show_instance(state, observation, lane):
                 rows[i, 7] = (operation[j, 0, WORK] - work) * per_total
                 rows[i, 8] = work * per_job
                 rows[i, 9] = (count - k) * per_count
+                rows[i, 12] = -1.0  # no start has been written yet
     for m in range(state.machine.shape[2]):
         observation.machine_mask[lane, m] = m < state.scalar[lane, MACHINES]
         observation.machines[lane, m, :] = 0.0
 
 
-# Below, arrays are indexed in full: a view of a row costs two atomic operations, and these
-# loops run over all operations at every decision.
-
-
-@njit(cache=True)
+@inlined
 def show_done(state, observation, lane, j):
     """Mark the operations of job j that are over since the last look; return the first left."""
     first = state.job[lane, NEXT, j] - (1 if state.job[lane, PHASE, j] == BLOCKED else 0)
@@ -1153,7 +1167,7 @@ def show_done(state, observation, lane, j):
     return first
 
 
-@njit(cache=True)
+@inlined
 def show_current(state, observation, lane, j, per_mean):
     """Write the row of the operation job j is at; return the earliest end, in mean durations."""
     phase, k = state.job[lane, PHASE, j], state.job[lane, NEXT, j]
@@ -1176,7 +1190,7 @@ def show_current(state, observation, lane, j, per_mean):
     return np.float32(earliest + observation.operations[lane, i, 0])
 
 
-@njit(cache=True)
+@inlined
 def show_operations(state, observation, lane, j, per_mean):
     """Write what changes about the operations of job j that are not over."""
     first = show_done(state, observation, lane, j)
@@ -1192,9 +1206,12 @@ def show_operations(state, observation, lane, j, per_mean):
         for column in range(10, 14):
             observation.operations[lane, i, column] = 0.0
     earliest = show_current(state, observation, lane, j, per_mean)
-    for i in range(j * width + current + 1, j * width + count):
-        observation.operations[lane, i, 12] = earliest
-        earliest += observation.operations[lane, i, 0]
+    following, end = j * width + current + 1, j * width + count
+    # Each start follows from the one before: where the first has not changed, none has.
+    if following < end and observation.operations[lane, following, 12] != earliest:
+        for i in range(following, end):
+            observation.operations[lane, i, 12] = earliest
+            earliest += observation.operations[lane, i, 0]
     if state.scalar[lane, KIND] != NO_INTERRUPTS:
         for k in range(first, count):
             m = state.operation[lane, j, k, MACHINE]
@@ -1203,7 +1220,7 @@ def show_operations(state, observation, lane, j, per_mean):
             observation.operation_machine[lane, j * width + k] = -1 if down else m
 
 
-@njit(cache=True)
+@inlined
 def show_job(state, observation, lane, j, per_mean, per_job):
     """Write the row of job j."""
     phase, k = state.job[lane, PHASE, j], state.job[lane, NEXT, j]
@@ -1222,7 +1239,7 @@ def show_job(state, observation, lane, j, per_mean, per_job):
     observation.wait_for[lane, j] = awaited_job(state, lane, j) if blocked else -1
 
 
-@njit(cache=True)
+@inlined
 def show_machine(state, observation, lane, m, per_mean, per_jobs):
     """Write the row of machine m."""
     down = state.machine[lane, DOWN, m]
@@ -1244,7 +1261,7 @@ def show_machine(state, observation, lane, m, per_mean, per_jobs):
     observation.machines[lane, m, 7] = state.machine[lane, LOAD_LEFT, m] / load
 
 
-@njit(cache=True)
+@inlined
 def observe_graph(state, observation, lane):
     """Write the graph observation."""
     per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
@@ -1258,7 +1275,7 @@ def observe_graph(state, observation, lane):
         show_machine(state, observation, lane, m, per_mean, per_jobs)
 
 
-@njit(cache=True)
+@inlined
 def show_candidate(state, row, lane, j, per_mean):
     """Write the 16 features of a job as a candidate for its next machine."""
     scalar, job = state.scalar[lane], state.job[lane]
@@ -1288,7 +1305,7 @@ def show_candidate(state, row, lane, j, per_mean):
         row[14] = after[HOLDS_FINISHED]
 
 
-@njit(cache=True)
+@compiled
 def observe_jobs(state, observation, lane):
     """Write the candidate observation."""
     per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
@@ -1302,7 +1319,7 @@ def observe_jobs(state, observation, lane):
             observation.candidates[lane, j, :] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def observe(state, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
     if state.setting[GRAPH]:
@@ -1311,32 +1328,32 @@ def observe(state, observation, lane, fresh):
         observe_graph(state, observation, lane)
     else:
         observe_jobs(state, observation, lane)
-    observation.action_mask[lane, :] = state.legal[lane]
+    copy_row(state.legal, lane, observation.action_mask, lane)
 
 
-@njit(cache=True)
+@compiled
 def copy_observation(source, target, lane):
     """Copy the observation of a lane."""
     if source.operations.shape[0] > 0:
-        target.operations[lane] = source.operations[lane]
-        target.operation_mask[lane] = source.operation_mask[lane]
-        target.operation_machine[lane] = source.operation_machine[lane]
-        target.operation_next[lane] = source.operation_next[lane]
-        target.jobs[lane] = source.jobs[lane]
-        target.job_operation[lane] = source.job_operation[lane]
-        target.wait_for[lane] = source.wait_for[lane]
-        target.machines[lane] = source.machines[lane]
-        target.machine_mask[lane] = source.machine_mask[lane]
+        copy_row(source.operations, lane, target.operations, lane)
+        copy_row(source.operation_mask, lane, target.operation_mask, lane)
+        copy_row(source.operation_machine, lane, target.operation_machine, lane)
+        copy_row(source.operation_next, lane, target.operation_next, lane)
+        copy_row(source.jobs, lane, target.jobs, lane)
+        copy_row(source.job_operation, lane, target.job_operation, lane)
+        copy_row(source.wait_for, lane, target.wait_for, lane)
+        copy_row(source.machines, lane, target.machines, lane)
+        copy_row(source.machine_mask, lane, target.machine_mask, lane)
     else:
-        target.candidates[lane] = source.candidates[lane]
-    target.job_mask[lane] = source.job_mask[lane]
-    target.action_mask[lane] = source.action_mask[lane]
+        copy_row(source.candidates, lane, target.candidates, lane)
+    copy_row(source.job_mask, lane, target.job_mask, lane)
+    copy_row(source.action_mask, lane, target.action_mask, lane)
 
 
 # --- One lane: what an environment does ------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def restart_lane(state, source, observation, seed, lane):
     """Begin the episode with the given seed, or the next of the lane where it is negative."""
     scalar = state.scalar[lane]
@@ -1350,7 +1367,7 @@ def restart_lane(state, source, observation, seed, lane):
     observe(state, observation, lane, True)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def play_action(state, outcome, action, lane):
     """Apply an action, legal or not, and write its reward and what became of the episode."""
     scalar = state.scalar[lane]
@@ -1376,11 +1393,11 @@ def play_action(state, outcome, action, lane):
     return status
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_log(state, outcome, lane):
     """Copy the schedule of a lane, as far as it has come."""
-    outcome.scalar[lane] = state.scalar[lane]
-    outcome.real[lane] = state.real[lane]
+    copy_row(state.scalar, lane, outcome.scalar, lane)
+    copy_row(state.real, lane, outcome.real, lane)
     for j in range(state.operation.shape[1]):
         for k in range(state.operation.shape[2] - 1):
             row = state.operation[lane, j, k]
@@ -1392,7 +1409,7 @@ def write_log(state, outcome, lane):
             outcome.machine[lane, j, k] = row[MACHINE]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def step_lane(state, source, observation, final, outcome, actions, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 
