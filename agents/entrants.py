@@ -324,10 +324,12 @@ def find_entrants(
         workers: threads of the exact solver.
 
     Raises:
-        ParameterError: a name is unknown; close ones are named.
+        ParameterError: a name is unknown, with close ones in the message, or an object has the
+            name of another agent.
         CheckpointError: a checkpoint is incomplete, unsafe or of another kind.
     """
-    entries = [agents] if isinstance(agents, str) or hasattr(agents, "act") else list(agents)
+    several = isinstance(agents, Sequence) and not isinstance(agents, str)
+    entries = list(agents) if several else [agents]
     if not entries:
         raise ParameterError("agents: found an empty list, expected at least one agent")
     if not time_limit > 0:
@@ -338,6 +340,8 @@ def find_entrants(
     found: dict[str, Entrant] = {}
     for entry in entries:
         for entrant in _entrants(entry, problem, rules, search, time_limit, workers):
+            if entrant.name in found and not isinstance(entry, str):
+                raise ParameterError(f"agents: found two with the name {entrant.name!r}")
             found.setdefault(entrant.name, entrant)
     return list(found.values())
 
@@ -351,6 +355,11 @@ def _entrants(
     workers: int,
 ) -> Iterable[Entrant]:
     if not isinstance(entry, str):
+        if not all(hasattr(entry, name) for name in ("name", "environment", "act")):
+            raise ParameterError(
+                f"agents: found {entry!r}, expected a name, or an object with name, environment "
+                "and act"
+            )
         return [PlayerEntrant(entry.name, entry, dict(entry.environment), deterministic=False)]
     if entry == ALL_RULES:
         return [RuleEntrant(name) for name in rules]

@@ -354,11 +354,20 @@ def test_pictures_of_an_evaluation(tmp_path):
         (["sptt"], "did you mean spt"),
         (["zzzzzz"], "expected one of rules, rollout, exact"),
         ([], "empty"),
+        ([7], "found 7, expected a name, or an object"),
+        (None, "found None"),
     ],
 )
 def test_unknown_agents(agents, words):
     with pytest.raises(ParameterError, match=words):
         find_entrants(agents, PROBLEMS["job_shop"], Search())
+
+
+def test_two_agents_of_one_name():
+    with pytest.raises(ParameterError, match="two with the name 'first_legal'"):
+        find_entrants([FirstLegal(), FirstLegal()], PROBLEMS["job_shop"], Search())
+    twice = find_entrants(["spt", "rules", "spt"], PROBLEMS["job_shop"], Search())
+    assert [entrant.name for entrant in twice].count("spt") == 1
 
 
 @pytest.mark.parametrize("seeds", [0, -1, [], [1, -1], [1, 1], "5", 2.0, True])
