@@ -58,13 +58,13 @@ class RuleTeacher:
                 limit * sqrt(machines) jobs in the shop; 0 for no limit.
             bases: rollouts that estimate what comes of the action; none: it stays unknown.
         """
-        self.guide = rule
+        self.rule = rule
         self.limit = limit
         self.bases = tuple(bases)
 
     def act(self, vec: Any) -> NDArray[np.int64]:
         """The rule's action, or waiting (where legal) when the shop is full."""
-        actions = vec.rule_action(self.guide)
+        actions = vec.rule_action(self.rule)
         if not self.limit:
             return actions
         observation = vec.simulation.observations
@@ -88,13 +88,20 @@ class RuleTeacher:
 class RolloutTeacher:
     """Every legal action followed by base rules; the best of them counts."""
 
-    def __init__(self, bases: Sequence[tuple[str, int]]) -> None:
-        """`bases` are pairs of rule and limit on jobs in the shop, 0 for none."""
+    def __init__(self, bases: Sequence[tuple[str, int]], limit: float = 0.0) -> None:
+        """Set up.
+
+        Args:
+            bases: pairs of rule and limit on jobs in the shop, 0 for none.
+            limit: the first base rule leads through the episodes with this limit; see
+                `RuleTeacher`.
+        """
         self.bases = tuple(bases)
+        self.guide = RuleTeacher(self.bases[0][0], limit)
 
     def act(self, vec: Any) -> NDArray[np.int64]:
         """The first base rule's action."""
-        return vec.rule_action(self.bases[0][0])
+        return self.guide.act(vec)
 
     def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Cost is the relative difference to the best reachable makespan."""

@@ -294,6 +294,9 @@ class Trainer:
             for key, value in record.items():
                 self.logger.record_mean(f"imitation/{key}", value)
             self._tick("imitation")
+        # The last gradients of imitation are small: with their scale the first steps for
+        # another loss would be far too long.
+        self.optimizer = torch.optim.Adam(self.network.parameters())
 
     def _reinforce(self) -> None:
         agent = self.config.agent
@@ -391,7 +394,7 @@ def make_teacher(config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
     if settings.teacher == "none":
         return None, {}
     if settings.teacher == "rollout":
-        return RolloutTeacher(bases), {}
+        return RolloutTeacher(bases, settings.limit), {}
     if settings.teacher == "exact":
         from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
 

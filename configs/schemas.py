@@ -72,7 +72,7 @@ class ImitationConfig:
         num_envs: shops played side by side.
         bases: pairs of rule and limit on jobs in the shop (0: none) that complete an episode;
             they are the teacher of `rollout` and estimate the value for a rule.
-        limit: for a rule: wait rather than let in a job that would make more than
+        limit: of the rule that teaches or leads: wait rather than let in a job that would make more than
             limit * sqrt(machines) jobs in the shop; 0: never.
         label_every: the teacher labels each lane at every such decision.
         student_from: share of the imitation after which the student alone acts.
