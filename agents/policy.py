@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from dispatchgym.agents import CHECKPOINTS, shipped
 from dispatchgym.agents.checkpoints import Checkpoint, PolicyFile, read_checkpoint
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
+from dispatchgym.models.registry import PolicyNetwork
 
 Observation = Mapping[str, NDArray[Any]]
 
@@ -56,7 +57,7 @@ class Policy:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: PolicyNetwork,
         file: PolicyFile,
         *,
         name: str = "policy",
@@ -122,7 +123,7 @@ class Policy:
         Raises:
             ParameterError: an array is missing, or the temperature is not positive.
         """
-        _check_observation(observation)
+        _check_observation(observation, self.network.keys)
         if not temperature > 0:
             raise ParameterError(f"temperature: found {temperature}, expected a positive number")
         logits = self.logits(observation)
@@ -132,13 +133,11 @@ class Policy:
         return torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
 
 
-def _check_observation(observation: Observation) -> None:
-    from dispatchgym.models.job_shop import KEYS
-
-    for key in KEYS:
+def _check_observation(observation: Observation, keys: tuple[str, ...]) -> None:
+    for key in keys:
         if key not in observation:
             raise ParameterError(
-                f"observation: array {key!r} is missing, expected {', '.join(KEYS)} "
+                f"observation: array {key!r} is missing, expected {', '.join(keys)} "
                 "(make the environment with observation='graph')"
             )
     if np.ndim(observation["action_mask"]) != 2:

@@ -32,20 +32,6 @@ MACHINE_FEATURES = 8
 # Columns of the operation features that say the job stands on the machine of this operation.
 PROCESSING, BLOCKED_HERE = 4, 5
 
-KEYS = (
-    "operations",
-    "operation_mask",
-    "operation_machine",
-    "operation_next",
-    "jobs",
-    "job_mask",
-    "job_operation",
-    "wait_for",
-    "machines",
-    "machine_mask",
-    "action_mask",
-)
-
 
 @dataclass(frozen=True)
 class JobShopGraph:
@@ -174,6 +160,20 @@ class JobShopNetwork(PolicyNetwork):
     then a pointer over jobs (arXiv 1506.03134). All features are ratios, so the same weights
     serve every size; the result does not depend on the order of jobs or on padding.
     """
+
+    keys = (
+        "operations",
+        "operation_mask",
+        "operation_machine",
+        "operation_next",
+        "jobs",
+        "job_mask",
+        "job_operation",
+        "wait_for",
+        "machines",
+        "machine_mask",
+        "action_mask",
+    )
 
     def __init__(self, *, hidden: int = 64, layers: int = 3) -> None:
         """Build the network.

@@ -15,10 +15,12 @@ class PolicyNetwork(nn.Module):
     """Base of all networks: observation tensors in, logits and values out.
 
     Attributes:
+        keys: arrays of the observation that the network reads, `action_mask` among them.
         reduced_precision: compute linear maps in bfloat16, which trains about twice as fast
             where the processor has it; logits and values stay float32.
     """
 
+    keys: tuple[str, ...] = ("action_mask",)
     reduced_precision = False
 
 
