@@ -33,8 +33,8 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
             stream.write(data)
         os.chmod(draft, 0o666 & ~_umask())  # mkstemp's files are for their owner only
         os.replace(draft, target)
-    except OSError as error:
-        raise DispatchGymError(f"{target}: cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise DispatchGymError(f"{str(target)!r}: cannot be written: {error}") from error
     finally:
         if draft is not None:
             Path(draft).unlink(missing_ok=True)

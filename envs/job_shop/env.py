@@ -44,7 +44,7 @@ MACHINE_COLUMNS = 8
 CANDIDATE_COLUMNS = 16
 
 _NUMBER_LIMIT = float(np.finfo(np.float32).max)
-_GRAPH_KEYS = (
+GRAPH_KEYS = (
     "operations",
     "operation_mask",
     "operation_machine",
@@ -58,7 +58,7 @@ _GRAPH_KEYS = (
     "action_mask",
 )
 _NO_INTERRUPTIONS = np.zeros((0, 5), np.int64)
-_JOBS_KEYS = ("candidates", "job_mask", "action_mask")
+JOBS_KEYS = ("candidates", "job_mask", "action_mask")
 
 
 class JobShopSimulation(Simulation):
@@ -243,7 +243,7 @@ class JobShopSimulation(Simulation):
         self._conditions = self._describe_conditions()
 
     def _make_spaces(self, observation: str) -> None:
-        keys = _GRAPH_KEYS if observation == "graph" else _JOBS_KEYS
+        keys = GRAPH_KEYS if observation == "graph" else JOBS_KEYS
         jobs, machines = self.max_jobs, self.max_machines
         nodes = jobs * self.max_operations
         boxes = {

@@ -22,12 +22,12 @@ from numba import njit, prange
 from dispatchgym.envs.core.rng import derive, uniform
 from dispatchgym.envs.job_shop.generators import uniform_jobs
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """Without reference counts, whose atomic operations would take most of the time of a step.
 
 The arrays belong to the caller, and nothing in this file allocates or keeps one.
 """
-inlined = njit(inline="always", error_model="numpy", _nrt=False)
+inlined = njit(inline="always", error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions on the way of every step: a call would copy the whole tuple of arrays."""
 
 NEVER = np.int64(2**62)

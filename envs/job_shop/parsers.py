@@ -21,14 +21,12 @@ Whatever the bytes, the only errors are `DispatchGymError` subclasses that name 
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import io
 import os
 import re
 import stat
-import uuid
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -40,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError, ParameterError
+from dispatchgym.envs.core.files import write_whole
 from dispatchgym.envs.job_shop.instance import MAX_CELLS, MAX_HORIZON, MAX_MACHINES, Instance
 
 __all__ = ["FORMATS", "MAX_BYTES", "dumps", "load", "load_all", "loads", "write"]
@@ -226,7 +225,8 @@ def write(
         order: ``"durations_first"`` or ``"machines_first"``, needed for numpy.
 
     Raises:
-        ParameterError: The format cannot hold the instance, or the file cannot be written.
+        ParameterError: The format cannot hold the instance.
+        DispatchGymError: The file cannot be written.
     """
     _check_choice("order", order, (None, *ORDERS))
     target = Path(_file_name(path))
@@ -236,7 +236,7 @@ def write(
         data = _numpy_bytes(instance, order)
     else:
         data = dumps(instance, format).encode("utf-8")
-    _write_whole(target, data)
+    write_whole(target, data)
 
 
 def _only(instances: list[Instance], source: str) -> Instance:
@@ -316,22 +316,6 @@ def _decoded(data: bytes, source: str) -> str:
             "expected UTF-8 text or a numpy array"
         ) from None
     return text
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    temporary = None
-    try:
-        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-        raise ParameterError(f"path: {str(target)!r} cannot be written: {error}") from None
 
 
 # --- text ---

@@ -530,14 +530,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("no")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(ParameterError, match="cannot be written: no"):
+    with pytest.raises(DispatchGymError, match="cannot be written: no"):
         write(toy_swap(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_targets_that_cannot_be_written(tmp_path):
-    for target in (tmp_path, tmp_path / "nowhere" / "a.txt", "", "a\0b", tmp_path / ("x" * 300)):
+    for target in (tmp_path, "", "a\0b", tmp_path / ("x" * 300)):
         with pytest.raises(DispatchGymError, match="cannot be written"):
             write(toy_swap(), target)
     assert list(tmp_path.iterdir()) == []
