@@ -78,7 +78,7 @@ class TianshouMaskView(gym.ObservationWrapper[dict[str, Any], Any, dict[str, Any
         self._rest = _without_mask(env.observation_space)
         shape = env.observation_space["action_mask"].shape
         self.observation_space = spaces.Dict(
-            {"obs": self._rest, "mask": spaces.Box(False, True, shape, np.bool_)}  # type: ignore[arg-type]
+            {"obs": self._rest, "mask": spaces.Box(0, 1, shape, np.bool_)}  # type: ignore[arg-type]
         )
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
