@@ -408,7 +408,9 @@ def _load(entry: str, problem: Problem, rules: tuple[str, ...]) -> Policy:
             return policy
     if Path(entry).expanduser().is_dir():
         policy = load(Path(entry).expanduser())
-        policy.name = entry.rstrip("/")
+        # Tables show the end of a long name: that of every run would be "checkpoints/best".
+        parts = [part for part in Path(entry).parts if part != "checkpoints"]
+        policy.name = str(Path(*parts))
         return policy
     short = [name.removeprefix(f"{problem.name}/") for name in names]
     known = [ALL_RULES, ROLLOUT, EXACT, *rules, *short]

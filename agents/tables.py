@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["WIDTH", "as_text", "tables"]
 
 WIDTH = 80
-AGENT_WIDTH = 18
+AGENT_WIDTH = 19
 REFERENCE_NAMES = {
     "optimum": "a proven optimum",
     "best_known": "the best known value",

@@ -1,5 +1,7 @@
 """Policies in evaluations: checkpoint folders, greedy, sampled and with rollouts."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -62,6 +64,18 @@ def test_rollout_makes_a_policy_better(untrained):
     )
     found = objectives(result, f"{untrained}+rollout")
     assert sum(found) < sum(objectives(greedy, untrained))
+
+
+def test_name_of_a_checkpoint_of_a_run(untrained, tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "mine" / "2026-01-01_10-20-30" / "checkpoints"
+    run.mkdir(parents=True)
+    shutil.move(untrained, run / "best")
+    monkeypatch.chdir(tmp_path)
+    folder = "runs/mine/2026-01-01_10-20-30/checkpoints/best/"
+    (entrant,) = find_entrants(folder, PROBLEMS["job_shop"], Search())
+    assert entrant.name == "runs/mine/2026-01-01_10-20-30/best"
+    result = evaluate(["spt", folder], "ft06", 1, options=BLOCKING, progress=False)
+    assert "..-01_10-20-30/best" in result.table()
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path):
