@@ -88,15 +88,20 @@ class RuleTeacher:
 class RolloutTeacher:
     """Every legal action followed by base rules; the best of them counts."""
 
-    def __init__(self, bases: Sequence[tuple[str, int]], limit: float = 0.0) -> None:
+    def __init__(
+        self, bases: Sequence[tuple[str, int]], limit: float = 0.0, margin: float = 0.0
+    ) -> None:
         """Set up.
 
         Args:
             bases: pairs of rule and limit on jobs in the shop, 0 for none.
             limit: the first base rule leads through the episodes with this limit; see
                 `RuleTeacher`.
+            margin: relative gain that another action than the leading rule's must promise
+                before it counts as better; one rollout of a chaotic shop is mostly luck.
         """
         self.bases = tuple(bases)
+        self.margin = margin
         self.guide = RuleTeacher(self.bases[0][0], limit)
 
     def act(self, vec: Any) -> NDArray[np.int64]:
@@ -104,10 +109,14 @@ class RolloutTeacher:
         return self.guide.act(vec)
 
     def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cost is the relative difference to the best reachable makespan."""
+        """Cost is the relative difference to the best reachable makespan, after the margin."""
         values = np.where(vec.action_masks(), vec.rollout_values(self.bases), np.inf)
-        best = values.min(axis=1)
-        return (values / best[:, None] - 1.0).astype(np.float32), best
+        outcome = values.min(axis=1)
+        if self.margin:
+            rows, led = np.arange(vec.num_envs), self.act(vec)
+            values[rows, led] *= 1.0 - self.margin
+        costs = values / values.min(axis=1, keepdims=True) - 1.0
+        return costs.astype(np.float32), outcome
 
 
 class LabelBuffer:

@@ -394,7 +394,7 @@ def make_teacher(config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
     if settings.teacher == "none":
         return None, {}
     if settings.teacher == "rollout":
-        return RolloutTeacher(bases, settings.limit), {}
+        return RolloutTeacher(bases, settings.limit, settings.margin), {}
     if settings.teacher == "exact":
         from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
 

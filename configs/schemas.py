@@ -72,8 +72,10 @@ class ImitationConfig:
         num_envs: shops played side by side.
         bases: pairs of rule and limit on jobs in the shop (0: none) that complete an episode;
             they are the teacher of `rollout` and estimate the value for a rule.
-        limit: of the rule that teaches or leads: wait rather than let in a job that would make more than
-            limit * sqrt(machines) jobs in the shop; 0: never.
+        limit: of the rule that teaches or leads: wait rather than let in a job that would make
+            more than limit * sqrt(machines) jobs in the shop; 0: never.
+        margin: for `rollout`: relative gain that another action than the leading rule's must
+            promise before it counts as better.
         label_every: the teacher labels each lane at every such decision.
         student_from: share of the imitation after which the student alone acts.
         temperature: softness of the labels; an action whose outcome is worse than the best one
@@ -92,6 +94,7 @@ class ImitationConfig:
     num_envs: int = 64
     bases: list[Any] = field(default_factory=lambda: [["blkrel", 0], ["lrm", 0]])
     limit: float = 0.0
+    margin: float = 0.0
     label_every: int = 3
     student_from: float = 0.25
     temperature: float = 0.005
