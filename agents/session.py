@@ -50,7 +50,7 @@ def train_session(config: DictConfig) -> RunFolder:
         try:
             trainer.run()
         except KeyboardInterrupt:
-            trainer.save("last")
+            trainer.save("last", scores={})
             console.print(f"saved; go on with: resume={trainer.folder.path}", highlight=False)
             raise
     finish(console, trainer)

@@ -153,18 +153,18 @@ class Trainer:
         for key, value in scores.items():
             self.logger.record(f"eval/{key}", value)
         self.logger.dump(self.progress.decisions)
-        self.save("last")
+        self.save("last", scores)
         if scores["gap"] < self.best:
             self.best = scores["gap"]
-            self.save("best")
+            self.save("best", scores)
 
     def _policy(self) -> Policy:
         return Policy(self.network, self.file, name=self.config.agent.name, device=self.device)
 
     # --- checkpoints ---
 
-    def save(self, name: str) -> None:
-        """Write the checkpoint `last` or `best`."""
+    def save(self, name: str, scores: Mapping[str, float]) -> None:
+        """Write the checkpoint `last` or `best`; `scores` are of these very weights, if any."""
         card = {
             **provenance(),
             "seed": self.config.seed,
@@ -172,7 +172,7 @@ class Trainer:
             "updates": self.progress.updates,
             "seconds": self.progress.seconds,
             "scenario": self.config.env.scenario,
-            "scores": self.latest,
+            "scores": dict(scores),
         }
         checkpoint = make_checkpoint(self.network, self.file, self.optimizer, self.progress, card)
         self.folder.save(name, checkpoint)
