@@ -5,13 +5,13 @@ ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
 ARG EXTRAS=agents
-# torch without CUDA; for a GPU image: --build-arg TORCH_INDEX=https://pypi.org/simple
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Further options of pip: an --extra-index-url with torch's CPU builds makes the image small.
+ARG PIP_OPTIONS=
 WORKDIR /source
 RUN python -m venv --without-pip /opt/dispatchgym
 COPY . .
 RUN pip --python /opt/dispatchgym/bin/python install --no-cache-dir \
-    --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt ".[${EXTRAS}]"
+    ${PIP_OPTIONS} --constraint constraints.txt ".[${EXTRAS}]"
 
 FROM python:${PYTHON_VERSION}-slim
 RUN useradd --create-home --uid 1000 dispatchgym \

@@ -4,8 +4,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := agents,exact,dev
-# The build of torch for machines without a GPU: 0.2 GB instead of 2.5.
-TORCH_WITHOUT_GPU := https://download.pytorch.org/whl/cpu
+# Further options of pip, e.g. the index of torch's CPU builds, a tenth of the size:
+#   make train PIP_OPTIONS="--extra-index-url ..."
+PIP_OPTIONS ?=
 # The first of these that is Python 3.11 to 3.13 is taken; `make train PYTHON=...` names another.
 PYTHON ?= python3.11 python3.12 python3.13 python3 python
 # Files of scripts/ that an editable install does not know yet: they make it install again.
@@ -57,15 +58,11 @@ clean: ## remove the installation, links and caches; what the commands wrote sta
 	rm -rf $(VENV) .src build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A dot for each package that pip finds; what pip complains of is shown when it fails. Where the
-# small torch cannot be had, pip goes on to the usual one.
+# A dot for each package that pip finds; what pip complains of is shown when it fails.
 $(VENV)/installed: pyproject.toml constraints.txt $(UNKNOWN) | $(VENV)/bin/python
 	@rm -f $@
 	@printf 'Installing into $(VENV), about a minute on a quick line: '
-	@if test "$$(uname)" = Linux && ! command -v nvidia-smi >/dev/null; then \
-		$(BIN)/python -m pip install --quiet --no-deps --retries 0 --timeout 10 -c constraints.txt \
-			--index-url $(TORCH_WITHOUT_GPU) torch >/dev/null 2>&1 || true; fi
-	@{ $(BIN)/python -m pip install --disable-pip-version-check \
+	@{ $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) \
 		-c constraints.txt -e ".[$(EXTRAS)]" 2>$(VENV)/install.log && touch $@; } | while read -r line; do \
 		case "$$line" in \
 			Collecting*|Processing*) printf '.' ;; \

@@ -54,6 +54,15 @@ class JobShopModelConfig:
 
 
 @dataclass
+class JobShopCandidatesModelConfig:
+    """`model=job_shop_candidates`: the numbers of `dispatchgym.models.JobShopCandidateNetwork`."""
+
+    name: str = "job_shop_candidates"
+    hidden: int = 64
+    layers: int = 2
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -190,7 +199,10 @@ class TrainConfig:
 
 GROUPS: dict[str, dict[str, type]] = {
     "env": {"job_shop": JobShopConfig},
-    "model": {"job_shop": JobShopModelConfig},
+    "model": {
+        "job_shop": JobShopModelConfig,
+        "job_shop_candidates": JobShopCandidatesModelConfig,
+    },
     "agent": {"ppo": PPOConfig},
 }
 """Config group -> name -> schema."""

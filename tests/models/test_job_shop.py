@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from dispatchgym.envs.core.errors import CheckpointError
-from dispatchgym.models import JobShopNetwork, build_network, network_names
+from dispatchgym.models import (
+    JobShopCandidateNetwork,
+    JobShopNetwork,
+    build_network,
+    network_names,
+)
 
 JOBS, MACHINES = 6, 4
 
@@ -17,10 +22,13 @@ def as_batch(*observations):
     }
 
 
-@pytest.fixture
-def network():
+NETWORKS = [JobShopNetwork, JobShopCandidateNetwork]
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
     torch.manual_seed(0)
-    return JobShopNetwork(hidden=16, layers=2).eval()
+    return request.param(hidden=16, layers=2).eval()
 
 
 def permute_jobs(observation, order):
@@ -105,10 +113,11 @@ def test_gradients_reach_every_weight(network, observe):
     assert without == []
 
 
-def test_bfloat16_stays_near_float32_and_returns_float32(observe):
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_bfloat16_stays_near_float32_and_returns_float32(observe, kind):
     torch.manual_seed(0)
-    exact = JobShopNetwork(hidden=16, layers=2)
-    fast = JobShopNetwork(hidden=16, layers=2)
+    exact = kind(hidden=16, layers=2)
+    fast = kind(hidden=16, layers=2)
     fast.reduced_precision = True
     fast.load_state_dict(exact.state_dict())
     batch = as_batch(*[observe(JOBS, MACHINES, JOBS, MACHINES, s) for s in range(4)])
@@ -121,7 +130,7 @@ def test_bfloat16_stays_near_float32_and_returns_float32(observe):
 
 
 def test_registry_builds_by_name_and_refuses_the_rest():
-    assert "job_shop" in network_names()
+    assert network_names() == ("job_shop", "job_shop_candidates")
     assert isinstance(build_network("job_shop", {"hidden": 8, "layers": 1}), JobShopNetwork)
     for name, settings, field in [
         ("os.system", {}, "network"),
