@@ -54,15 +54,6 @@ class JobShopModelConfig:
 
 
 @dataclass
-class JobShopCandidatesModelConfig:
-    """`model=job_shop_candidates`: the numbers of `dispatchgym.models.JobShopCandidateNetwork`."""
-
-    name: str = "job_shop_candidates"
-    hidden: int = 64
-    layers: int = 2
-
-
-@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -199,10 +190,7 @@ class TrainConfig:
 
 GROUPS: dict[str, dict[str, type]] = {
     "env": {"job_shop": JobShopConfig},
-    "model": {
-        "job_shop": JobShopModelConfig,
-        "job_shop_candidates": JobShopCandidatesModelConfig,
-    },
+    "model": {"job_shop": JobShopModelConfig},
     "agent": {"ppo": PPOConfig},
 }
 """Config group -> name -> schema."""

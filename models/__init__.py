@@ -4,7 +4,6 @@ if not __name__.startswith("dispatchgym."):
     raise ImportError("import this package as dispatchgym.models, not as a top-level package")
 
 from dispatchgym.models.job_shop import JobShopNetwork
-from dispatchgym.models.job_shop_candidates import JobShopCandidateNetwork
 from dispatchgym.models.registry import build_network, network_names
 
-__all__ = ["JobShopCandidateNetwork", "JobShopNetwork", "build_network", "network_names"]
+__all__ = ["JobShopNetwork", "build_network", "network_names"]
