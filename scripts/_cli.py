@@ -12,6 +12,10 @@ from typing import Any
 
 from dispatchgym.envs.core.errors import DispatchGymError
 
+# Idle OpenMP threads of numba and torch spin for long by default: on a machine that has other
+# work to do, that makes everything several times slower. Read when the first of them is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 try:
     import hydra
     from hydra.errors import HydraException
