@@ -76,6 +76,19 @@ def test_costs_of_a_rollout_are_relative_losses(make_vec):
     assert np.isinf(costs[~legal]).all()
 
 
+def test_a_margin_favours_the_leading_rule(make_vec):
+    vec = make_vec()
+    vec.reset(seed=0)
+    bases, rows = (("spt", 0), ("blkrel", 2)), np.arange(4)
+    teacher = RolloutTeacher(bases, margin=0.05)
+    plain, outcome = RolloutTeacher(bases).label(vec)
+    costs, same = teacher.label(vec)
+    led = teacher.act(vec)
+    assert np.array_equal(outcome, same)
+    assert (costs.min(axis=1) == 0).all()
+    assert ((costs[rows, led] == 0) == (plain[rows, led] <= 0.0526)).all()
+
+
 def test_equal_costs_share_the_label():
     costs = torch.tensor([[0.0, 0.0, float("inf"), 1.0]])
     spread = torch.tensor([[3.0, 3.0, -1e8, -9.0]])
