@@ -1,6 +1,6 @@
 # The commands of dispatchgym with the agents extra:
 #     docker build -t dispatchgym .
-#     docker run --rm -v "$PWD/runs:/work/runs" dispatchgym train experiment=quickstart
+#     docker run --rm -v "$PWD/runs:/data/runs" dispatchgym train experiment=quickstart
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
@@ -16,13 +16,13 @@ RUN pip --python /opt/dispatchgym/bin/python install --no-cache-dir \
 FROM python:${PYTHON_VERSION}-slim
 RUN useradd --create-home --uid 1000 dispatchgym \
     && install --directory --owner=dispatchgym --group=dispatchgym \
-        /work /work/runs /var/cache/dispatchgym
+        /data /data/runs /var/cache/dispatchgym
 COPY --from=build /opt/dispatchgym /opt/dispatchgym
 ENV PATH=/opt/dispatchgym/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/var/cache/dispatchgym/numba \
     MPLCONFIGDIR=/var/cache/dispatchgym/matplotlib
 USER dispatchgym
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["dispatchgym"]
 CMD ["--help"]

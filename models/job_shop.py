@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dispatchgym.envs.job_shop.env import GRAPH_KEYS
 from dispatchgym.models.blocks import (
     NodeSet,
     Perceptron,
@@ -161,19 +162,7 @@ class JobShopNetwork(PolicyNetwork):
     serve every size; the result does not depend on the order of jobs or on padding.
     """
 
-    keys = (
-        "operations",
-        "operation_mask",
-        "operation_machine",
-        "operation_next",
-        "jobs",
-        "job_mask",
-        "job_operation",
-        "wait_for",
-        "machines",
-        "machine_mask",
-        "action_mask",
-    )
+    keys = GRAPH_KEYS
 
     def __init__(self, *, hidden: int = 64, layers: int = 3) -> None:
         """Build the network.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,6 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
 
     simulation_class: type[Simulation]
     metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
-    render_modes: ClassVar[tuple[str, ...]] = ("ansi", "rgb_array")
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
     ) -> None:
         check_choice("invalid_action", invalid_action, INVALID_ACTION_CHOICES)
         if render_mode is not None:
-            check_choice("render_mode", render_mode, self.render_modes)
+            check_choice("render_mode", render_mode, tuple(self.metadata["render_modes"]))
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ParameterError(f"num_envs: found {num_envs!r}, expected a whole number >= 1")
         modes = tuple(mode.value for mode in AutoresetMode)
