@@ -1,0 +1,8 @@
+"""VM rescheduling: migrate VMs between machines so that free cores can be used again.
+
+The environment is ``dispatchgym/VMRescheduling-v0``; this package offers what stands around it.
+"""
+
+from dispatchgym.envs.vm_rescheduling.instance import Instance, Known, Objective, Term
+
+__all__ = ["Instance", "Known", "Objective", "Term"]
