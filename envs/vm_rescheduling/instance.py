@@ -285,7 +285,7 @@ class Instance:
     rack: IntArray = None  # type: ignore[assignment]  # zeros unless given
     cluster: IntArray = None  # type: ignore[assignment]  # zeros unless given
     migration_limit: int = 50
-    objective: Objective = Objective()
+    objective: Objective = field(default_factory=Objective)
     within_cluster: bool = False
     known: Mapping[int, Known] = field(default_factory=dict)
     pm_names: tuple[str, ...] = ()
