@@ -527,18 +527,6 @@ class Instance:
         )
 
 
-OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
-    {
-        "fragment": Objective(),
-        "mixed": Objective("mixed", (Term(0.5), Term(0.5, chunk=64, double=True))),
-        "mixed_memory": Objective("mixed", (Term(0.5), Term(0.5, "memory", 65_536))),
-        "goal": Objective("goal", goal=0.4),
-        "empty_pms": Objective("empty_pms"),
-    }
-)
-"""Objectives by name: FR of 16 cores; half each FR of 16 and of 64 cores on two nodes; half each
-FR of 16 cores and of 64 GB; reach an FR of 0.4; fewest PMs in use."""
-
 _ARRAYS = (
     "pm_cpu", "pm_memory", "vm_cpu", "vm_memory", "vm_numa", "vm_pm", "vm_node", "movable",
     "affinity", "affinity_rack", "rack", "cluster",
@@ -891,3 +879,17 @@ def _json_known(fields: object) -> dict[int, Known]:
         except InstanceError as error:
             raise InstanceError(f"{where}.{error}") from None
     return known
+
+
+# Made last, since making an objective needs the checks above.
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "fragment": Objective(),
+        "mixed": Objective("mixed", (Term(0.5), Term(0.5, chunk=64, double=True))),
+        "mixed_memory": Objective("mixed", (Term(0.5), Term(0.5, "memory", 65_536))),
+        "goal": Objective("goal", goal=0.4),
+        "empty_pms": Objective("empty_pms"),
+    }
+)
+"""Objectives by name: FR of 16 cores; half each FR of 16 and of 64 cores on two nodes; half each
+FR of 16 cores and of 64 GB; reach an FR of 0.4; fewest PMs in use."""
