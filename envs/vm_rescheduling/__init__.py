@@ -3,6 +3,15 @@
 The environment is ``dispatchgym/VMRescheduling-v0``; this package offers what stands around it.
 """
 
+from dispatchgym.envs.vm_rescheduling.generators import ClusterGenerator, make_instance, scenarios
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Known, Objective, Term
 
-__all__ = ["Instance", "Known", "Objective", "Term"]
+__all__ = [
+    "ClusterGenerator",
+    "Instance",
+    "Known",
+    "Objective",
+    "Term",
+    "make_instance",
+    "scenarios",
+]
