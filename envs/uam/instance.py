@@ -281,7 +281,7 @@ class Instance:
         return _locked(values)
 
     @cached_property
-    def _legs(self) -> tuple[IntArray, IntArray]:
+    def _tables(self) -> tuple[IntArray, IntArray]:
         ports = self.num_ports
         legs = np.zeros((ports, ports, tables.NUM_LEG_COLUMNS), np.int64)
         near = np.zeros(ports, np.int64)
@@ -289,44 +289,49 @@ class Instance:
         return _locked(legs), _locked(near)
 
     @property
+    def legs(self) -> IntArray:
+        """(N, N, NUM_LEG_COLUMNS) the table of legs, see `dispatchgym.envs.uam.tables`."""
+        return self._tables[0]
+
+    @property
     def cruise(self) -> IntArray:
         """(N, N) minutes of cruise, rounded up."""
-        return self._legs[0][..., tables.CRUISE]
+        return self.legs[..., tables.CRUISE]
 
     @property
     def energy(self) -> IntArray:
         """(N, N) energy of a leg, in Wh."""
-        return self._legs[0][..., tables.ENERGY]
+        return self.legs[..., tables.ENERGY]
 
     @property
     def charge_time(self) -> IntArray:
         """(N, N) minutes to charge the energy of the leg at its end; 0 at vertistops."""
-        return self._legs[0][..., tables.CHARGE]
+        return self.legs[..., tables.CHARGE]
 
     @property
     def block(self) -> IntArray:
         """(N, N) nominal minutes from departure to the next decision."""
-        return self._legs[0][..., tables.BLOCK]
+        return self.legs[..., tables.BLOCK]
 
     @property
     def near(self) -> IntArray:
         """(N,) energy from a vertistop to the nearest charger in Wh; 0 where chargers are."""
-        return self._legs[1]
+        return self._tables[1]
 
     @property
     def operating_cents(self) -> IntArray:
         """(N, N) operating cost of a leg, a passenger or a flight; see `op_basis`."""
-        return self._legs[0][..., tables.OPERATING]
+        return self.legs[..., tables.OPERATING]
 
     @property
     def electricity_cents(self) -> IntArray:
         """(N, N) cost of the energy of a leg."""
-        return self._legs[0][..., tables.ELECTRICITY]
+        return self.legs[..., tables.ELECTRICITY]
 
     @cached_property
     def reachable(self) -> BoolArray:
         """(N, N) whether a fully charged aircraft can fly from i to j != i."""
-        return _locked(self._legs[0][..., tables.REACHABLE] == 1)
+        return _locked(self.legs[..., tables.REACHABLE] == 1)
 
     @cached_property
     def demand_value_cents(self) -> int:
@@ -412,7 +417,7 @@ def _real(value: Any, where: str, zero: bool) -> float:
     expected = f"a number {'>=' if zero else '>'} 0, at most {_MAX_REAL:g}"
     number = float("nan")
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = float(value) if abs(value) <= _MAX_REAL else float("nan")
+        number = float(value) if -_MAX_REAL <= value <= _MAX_REAL else float("nan")
     if not (0 < number <= _MAX_REAL or (zero and number == 0)):
         raise InstanceError(f"{where}: found {_shown(value)}, expected {expected}")
     return number

@@ -3,9 +3,12 @@
 Instances, generator and kernel share these functions, so that they agree to the last cent.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 __all__ = ["fill_legs", "leg_index"]
@@ -27,24 +30,31 @@ NUM_REALS = 5
 CRUISE, ENERGY, CHARGE, BLOCK, NEED, OPERATING, ELECTRICITY, REACHABLE = range(8)
 NUM_LEG_COLUMNS = 8
 
-OUT_OF_REACH = np.int64(2**40)
+OUT_OF_REACH = 2**40
 """Wh to the nearest charger of a vertistop from which there is none."""
 
 
 @compiled
-def half_up(value):
+def half_up(value: float) -> int:
     """Round to the nearest integer, halves up."""
-    return np.int64(math.floor(value + 0.5))
+    return math.floor(value + 0.5)
 
 
 @compiled
-def leg_index(i, j, ports):
+def leg_index(i: int, j: int, ports: int) -> int:
     """Return the number of the unordered pair {i, j}, the key of its closures."""
     return min(i, j) * ports + max(i, j)
 
 
 @compiled
-def fill_legs(numbers, reals, distance, chargers, legs, near):
+def fill_legs(
+    numbers: npt.NDArray[np.int64],
+    reals: npt.NDArray[np.float64],
+    distance: npt.NDArray[np.float64],
+    chargers: npt.NDArray[np.int64],
+    legs: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int64],
+) -> None:
     """Write the table of all legs.
 
     Args:
@@ -83,6 +93,6 @@ def fill_legs(numbers, reals, distance, chargers, legs, near):
 
 
 @compiled
-def charge_minutes(energy, power):
+def charge_minutes(energy: int, power: int) -> int:
     """Return the minutes, rounded up, to charge `energy` Wh with `power` W."""
     return -((-60 * energy) // power)
