@@ -5,6 +5,7 @@ The environment is ``dispatchgym/VMRescheduling-v0``; this package offers what s
 
 from dispatchgym.envs.vm_rescheduling.generators import ClusterGenerator, make_instance, scenarios
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Known, Objective, Term
+from dispatchgym.envs.vm_rescheduling.validator import ValidationReport, Violation, validate
 
 __all__ = [
     "ClusterGenerator",
@@ -12,6 +13,9 @@ __all__ = [
     "Known",
     "Objective",
     "Term",
+    "ValidationReport",
+    "Violation",
     "make_instance",
     "scenarios",
+    "validate",
 ]
