@@ -5,6 +5,7 @@ The environment is ``dispatchgym/VMRescheduling-v0``; this package offers what s
 
 from dispatchgym.envs.vm_rescheduling.generators import ClusterGenerator, make_instance, scenarios
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Known, Objective, Term
+from dispatchgym.envs.vm_rescheduling.parsers import load, load_plan, save_plan, write
 from dispatchgym.envs.vm_rescheduling.validator import ValidationReport, Violation, validate
 
 __all__ = [
@@ -15,7 +16,11 @@ __all__ = [
     "Term",
     "ValidationReport",
     "Violation",
+    "load",
+    "load_plan",
     "make_instance",
+    "save_plan",
     "scenarios",
     "validate",
+    "write",
 ]

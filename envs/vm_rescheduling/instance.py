@@ -494,9 +494,19 @@ class Instance:
                 column, or the field.
         """
         try:
-            return _from_document(cls, json_document(text))
+            return cls.from_document(json_document(text))
         except (InstanceError, ParameterError) as error:
             raise InstanceFormatError(f"{source}: {error}") from None
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Instance:
+        """Return the instance of a JSON object that has been parsed.
+
+        Raises:
+            InstanceError: The object is not what `to_json` writes; the message names the field.
+            ParameterError: Its objective is none.
+        """
+        return _from_document(cls, document)
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same problem, whatever their names and known results."""
