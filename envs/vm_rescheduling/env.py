@@ -1,0 +1,588 @@
+"""The Gymnasium classes of VM rescheduling."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.kernel_env import KernelEnv
+from dispatchgym.envs.core.scenario import resolve
+from dispatchgym.envs.core.simulation import Simulation, check_choice, copy_nested
+from dispatchgym.envs.core.vector_env import KernelVectorEnv
+from dispatchgym.envs.vm_rescheduling import kernel
+from dispatchgym.envs.vm_rescheduling.generators import (
+    ClusterGenerator,
+    FixedGenerator,
+    Generator,
+    generator,
+)
+from dispatchgym.envs.vm_rescheduling.instance import (
+    MAX_MIGRATIONS,
+    OBJECTIVE_KINDS,
+    Instance,
+    Objective,
+    Term,
+)
+from dispatchgym.envs.vm_rescheduling.rules import RULES
+
+__all__ = ["VMReschedulingEnv", "VMReschedulingSimulation", "VMReschedulingVectorEnv"]
+
+ACTION_MODES = ("two_step", "joint", "flat")
+NUMA_RULES = ("best", "first", "keep", "explicit")
+OBSERVATIONS = ("graph", "vmr2l")
+MAX_FLAT_ACTIONS = 200_000
+"""Largest number of pairs in action mode ``flat``: the mask has an entry for each."""
+
+_NUMBER_LIMIT = float(np.finfo(np.float32).max)
+_COMMON_KEYS = ("pm", "vm", "vm_pm", "vm_mask", "pm_mask", "chosen_vm")
+GRAPH_KEYS = (*_COMMON_KEYS, "vm_numa", "gain_out", "gain_in", "fits", "steps_left", "action_mask")
+VMR2L_KEYS = (*_COMMON_KEYS, "num_steps", "num_vms", "action_mask")
+
+
+class Limits(NamedTuple):
+    """The largest sizes of the instances of a generator, which decide about all shapes."""
+
+    pms: int
+    vms: int
+    migrations: int
+    classes: int
+    sets: int
+    clusters: int
+    racks: int
+    terms: int
+
+
+class VMReschedulingSimulation(Simulation):
+    """A batch of clusters; the arguments are described in `VMReschedulingEnv`."""
+
+    def __init__(
+        self,
+        *,
+        num_lanes: int,
+        scenario: str | Path | Instance | Generator = "S",
+        action_mode: str = "two_step",
+        numa_rule: str = "best",
+        allow_stay: bool = False,
+        allow_stop: bool = True,
+        migration_limit: int | None = None,
+        objective: Objective | str | Mapping[str, Any] | None = None,
+        observation: str = "graph",
+        reward_scale: float | None = None,
+        step_limit: int = 0,
+    ) -> None:
+        check_choice("action_mode", action_mode, ACTION_MODES)
+        check_choice("numa_rule", numa_rule, NUMA_RULES)
+        check_choice("observation", observation, OBSERVATIONS)
+        if reward_scale is not None and not (0 < reward_scale < _NUMBER_LIMIT):
+            raise ParameterError(
+                f"reward_scale: found {reward_scale!r}, expected a positive number or None"
+            )
+        self.num_lanes = num_lanes
+        self.rules = RULES
+        self.action_mode = action_mode
+        self.numa_rule = numa_rule
+        self._reward_scale = reward_scale or 0.0
+        self._make_generator(scenario, _changes(migration_limit, objective))
+        self._make_source()
+        self._make_state()
+        setting = self.state.setting
+        setting[kernel.ACTION_MODE] = ACTION_MODES.index(action_mode)
+        setting[kernel.NUMA_RULE] = NUMA_RULES.index(numa_rule)
+        setting[kernel.ALLOW_STAY] = allow_stay
+        setting[kernel.ALLOW_STOP] = allow_stop and action_mode != "joint"
+        setting[kernel.GRAPH] = observation == "graph"
+        setting[kernel.STEP_LIMIT] = step_limit
+        self._make_spaces(observation)
+
+    # --- what the kernel works on ---
+
+    def _make_generator(self, scenario: Any, changes: dict[str, Any]) -> None:
+        found = resolve(scenario, Instance, generator, _load)
+        if isinstance(found, Instance):
+            found = FixedGenerator(found)
+        if not isinstance(found, Generator):
+            raise ParameterError(
+                "scenario: the generator needs max_pms, max_vms and max_migrations"
+            )
+        if changes:
+            found = _changed(found, changes)
+        self._generator: Generator = found
+        self.limits = _limits(found)
+
+    def _make_source(self) -> None:
+        limits = self.limits
+        self._fixed = isinstance(self._generator, FixedGenerator)
+        rows = 1 if self._fixed else self.num_lanes
+        self._source = kernel.Source(
+            np.array([int(self._fixed)]),
+            np.zeros((rows, kernel.NUM_SOURCE_SCALARS), np.int64),
+            np.zeros((rows, kernel.NUM_SOURCE_REALS)),
+            np.zeros((rows, kernel.NUM_SOURCE_PM_COLUMNS, limits.pms), np.int64),
+            np.zeros((rows, limits.vms, kernel.NUM_SOURCE_VM_COLUMNS), np.int64),
+            np.zeros((rows, limits.sets), np.int64),
+            np.zeros((rows, limits.terms, kernel.NUM_SOURCE_TERM_COLUMNS), np.int64),
+            np.zeros((rows, limits.terms)),
+        )
+        self._current: list[Instance | None] = [None] * self.num_lanes
+        self._prepared: list[Instance | None] = [None] * self.num_lanes
+        if self._fixed:
+            self._lay(self._generator.generate(0), 0)
+
+    def _lay(self, instance: Instance, row: int) -> None:
+        """Write an instance into a row of the source."""
+        source = self._source
+        racks, clusters = _zones(instance)
+        terms, weights, first_term = _terms(instance.objective)
+        self._check_limits(instance, racks, clusters, len(terms))
+        pms, vms = instance.num_pms, instance.num_vms
+        source.scalar[row] = (
+            pms,
+            vms,
+            instance.migration_limit,
+            OBJECTIVE_KINDS.index(instance.objective.kind),
+            instance.num_sets,
+            len(terms),
+            first_term,
+            clusters.max() + 1,
+            racks.max() + 1,
+        )
+        source.real[row] = instance.objective.goal, self._reward_scale
+        source.pm[row, :2, :pms] = instance.pm_cpu.T
+        source.pm[row, 2:4, :pms] = instance.pm_memory.T
+        source.pm[row, kernel.RACK, :pms] = racks
+        source.pm[row, kernel.CLUSTER, :pms] = clusters
+        columns = source.vm[row, :vms].T
+        columns[kernel.SHARE] = instance.vm_share_cpu
+        columns[kernel.MEMORY_SHARE] = instance.vm_share_memory
+        columns[kernel.NUMA] = instance.vm_numa
+        columns[kernel.PM] = instance.vm_pm
+        columns[kernel.NODE] = instance.vm_node
+        columns[kernel.MOVABLE] = instance.movable
+        columns[kernel.SET] = instance.affinity
+        source.rack_level[row, : instance.num_sets] = instance.affinity_rack
+        source.term[row, : len(terms)] = terms
+        source.weight[row, : len(terms)] = weights
+
+    def _check_limits(
+        self,
+        instance: Instance,
+        racks: npt.NDArray[np.int64],
+        clusters: npt.NDArray[np.int64],
+        terms: int,
+    ) -> None:
+        found = Limits(
+            instance.num_pms,
+            instance.num_vms,
+            instance.migration_limit,
+            _num_classes(instance),
+            instance.num_sets,
+            int(clusters.max()) + 1,
+            int(racks.max()) + 1,
+            terms,
+        )
+        for name, value, limit in zip(Limits._fields, found, self.limits, strict=True):
+            if value > limit:
+                raise ParameterError(
+                    f"generator: made an instance with {name} {value}, its max_{name} is {limit}"
+                )
+
+    def _allocate(self, lanes: int) -> kernel.State:
+        limits = self.limits
+        return kernel.State(
+            np.zeros(kernel.NUM_SETTINGS, np.int64),
+            np.zeros((lanes, kernel.NUM_SCALARS), np.int64),
+            np.zeros((lanes, kernel.NUM_REALS)),
+            np.zeros((lanes, kernel.NUM_PM_COLUMNS, limits.pms), np.int64),
+            np.zeros((lanes, limits.vms, kernel.NUM_VM_COLUMNS), np.int64),
+            np.zeros((lanes, limits.classes, kernel.NUM_GROUP_COLUMNS), np.int64),
+            np.zeros((lanes, limits.vms), np.int64),
+            np.zeros((lanes, limits.classes, limits.clusters, 2), np.int64),
+            np.zeros((lanes, limits.classes, limits.clusters, limits.racks), np.int64),
+            np.zeros((lanes, limits.racks), np.int64),
+            np.zeros((lanes, limits.sets, kernel.NUM_SET_COLUMNS), np.int64),
+            np.zeros((lanes, limits.terms, kernel.NUM_TERM_COLUMNS), np.int64),
+            np.zeros((lanes, limits.terms, 2)),
+            np.zeros((lanes, limits.classes)),
+            np.zeros((lanes, limits.vms), np.int8),
+            np.zeros((lanes, limits.pms, 2), np.int8),
+            np.full((lanes, limits.migrations, 3), -1, np.int64),
+        )
+
+    def _make_state(self) -> None:
+        lanes = self.num_lanes
+        self.state = self._allocate(lanes)
+        self.reward = np.zeros(lanes, np.float64)
+        self.terminated = np.zeros(lanes, np.bool_)
+        self.truncated = np.zeros(lanes, np.bool_)
+        self.invalid = np.zeros(lanes, np.bool_)
+        self._outcome = kernel.Outcome(
+            self.reward,
+            self.terminated,
+            self.truncated,
+            self.invalid,
+            np.zeros_like(self.state.scalar),
+            np.zeros_like(self.state.real),
+            np.zeros_like(self.state.term),
+            np.full_like(self.state.moves, -1),
+        )
+
+    def _make_spaces(self, observation: str) -> None:
+        keys = GRAPH_KEYS if observation == "graph" else VMR2L_KEYS
+        graph = observation == "graph"
+        pms, vms = self.limits.pms, self.limits.vms
+        self.num_destinations = 2 * pms if self.numa_rule == "explicit" else pms
+        self.action_space, actions = self._action_space(vms, self.num_destinations)
+        boxes = {
+            "pm": _numbers((pms, 10 if graph else 8)),
+            "vm": _numbers((vms, 9 if graph else 14)),
+            "vm_pm": spaces.Box(-1, pms - 1, (vms,), np.int32),
+            "vm_numa": spaces.Box(-1, 2, (vms,), np.int8),
+            "vm_mask": spaces.Box(0, 1, (vms,), np.int8),
+            "pm_mask": spaces.Box(0, 1, (pms,), np.int8),
+            "gain_out": _numbers((vms,)),
+            "gain_in": _numbers((pms, 2)),
+            "fits": spaces.Box(0, 1, (pms, 2), np.int8),
+            "chosen_vm": spaces.Box(-1, vms - 1, (1,), np.int32),
+            "steps_left": spaces.Box(0.0, 1.0, (1,), np.float32),
+            "num_steps": spaces.Box(0.0, 1.0, (1,), np.float32),
+            "num_vms": spaces.Box(0, vms, (1,), np.int32),
+            "action_mask": spaces.Box(0, 1, (actions,), np.int8),
+        }
+        self.observation_space = spaces.Dict({key: boxes[key] for key in keys})
+        self._observation, self._final = (
+            kernel.Observation(
+                **{
+                    name: np.zeros((self.num_lanes if name in keys else 0, *box.shape), box.dtype)
+                    for name, box in boxes.items()
+                }
+            )
+            for _ in range(2)
+        )
+        self.observations = {key: getattr(self._observation, key) for key in keys}
+        self.final_observations = {key: getattr(self._final, key) for key in keys}
+
+    def _action_space(self, vms: int, destinations: int) -> tuple[spaces.Space[Any], int]:
+        """Return the action space and the length of its mask."""
+        if self.action_mode == "joint":
+            return spaces.MultiDiscrete([vms, destinations]), vms + destinations
+        actions = max(vms, destinations) + 1
+        if self.action_mode == "flat":
+            if vms * destinations > MAX_FLAT_ACTIONS:
+                raise ParameterError(
+                    f"action_mode: 'flat' has {vms * destinations} pairs of VM and destination "
+                    f"here, expected at most {MAX_FLAT_ACTIONS}; use 'two_step' or 'joint'"
+                )
+            actions = vms * destinations + 1
+        return spaces.Discrete(actions), actions
+
+    # --- episodes ---
+
+    def restart(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
+        """Begin new episodes in the chosen lanes; see `Simulation.restart`."""
+        if not self._fixed:
+            self._prepare(chosen, seeds)
+        arguments = (self.state, self._source, self._observation)
+        if self.num_lanes == 1:
+            kernel.restart_lane(*arguments, int(seeds[0]), 0)
+        else:
+            kernel.reset_batch(*arguments, seeds, chosen)
+        if not self._fixed:
+            self._take_prepared(chosen)
+
+    def step(
+        self, actions: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], autoreset: bool
+    ) -> None:
+        """Apply actions; see `Simulation.step`."""
+        arguments = (
+            self.state,
+            self._source,
+            self._observation,
+            self._final,
+            self._outcome,
+            actions.reshape(self.num_lanes, -1),
+            autoreset,
+        )
+        if self.num_lanes == 1:
+            if chosen[0]:
+                kernel.step_lane(*arguments, 0)
+        else:
+            kernel.step_batch(*arguments, chosen)
+        if autoreset and not self._fixed:
+            self._take_prepared(self.terminated | self.truncated)
+
+    def _prepare(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
+        """Lay ready the instances of lanes that get a seed of their own."""
+        for lane in np.flatnonzero(chosen & (seeds >= 0)):
+            self._prepared[lane] = self._generator.generate(int(seeds[lane]))
+            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+
+    def _take_prepared(self, begun: npt.NDArray[np.bool_]) -> None:
+        """Note which instances are now being played and lay the following ones ready."""
+        for lane in np.flatnonzero(begun):
+            self._current[lane] = self._prepared[lane]
+            scalar = self.state.scalar[lane]
+            seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
+            self._prepared[lane] = self._generator.generate(int(seed))
+            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+
+    def instance(self, lane: int) -> Instance:
+        """Return the instance that is being played in a lane."""
+        if self._fixed:
+            return self._generator.generate(0)
+        current = self._current[lane]
+        if current is None:
+            raise ParameterError("instance: no episode has begun, call reset() first")
+        return current
+
+    def refresh(self) -> None:
+        """Write all observations anew from the state."""
+        kernel.observe_batch(self.state, self._observation)
+
+    def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the arrays that hold the state of the lanes."""
+        prepared = () if self._fixed else self._source[1:]
+        return (*self.state[1:], *self._outcome, *prepared)
+
+    def copy_lane(self, source: int, target: int) -> None:
+        """Make lane `target` a copy of lane `source`, future randomness included."""
+        super().copy_lane(source, target)
+        self._current[target] = self._current[source]
+        self._prepared[target] = self._prepared[source]
+
+    # --- rules inside the kernel ---
+
+    def rule_actions(self, rule: str) -> npt.NDArray[np.int64]:
+        """Return the action of a rule for each lane; -1 where the episode has ended.
+
+        A rule that wants to stop does so where STOP is legal; elsewhere it takes the legal
+        migration of the largest gain.
+        """
+        number = self.check_rule(rule)
+        parts = 2 if self.action_mode == "joint" else 1
+        actions = np.empty((self.num_lanes, parts), np.int64)
+        if self.num_lanes == 1:
+            kernel.rule_action(self.state, 0, number, actions)
+        else:
+            kernel.rule_action_batch(self.state, number, actions)
+        return actions if parts == 2 else actions[:, 0]
+
+    def run_rule(self, rule: str) -> dict[str, Any]:
+        """Play every lane from where it is to the end under a rule, in one compiled call.
+
+        No observation or reward is written: restart the lanes afterwards.
+
+        Returns:
+            The same as `final_infos`.
+        """
+        number = self.check_rule(rule)
+        kernel.run_rule_batch(self.state, self._outcome, number)
+        return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
+
+    # --- results ---
+
+    def final_info(self, lane: int) -> dict[str, Any]:
+        """Return the result of the episode that ended last in a lane, without padding."""
+        infos = self.final_infos(np.arange(self.num_lanes) == lane)
+        moves = infos.pop("schedule")["moves"][lane]
+        info = {key: value[lane].item() for key, value in infos.items()}
+        return {**info, "schedule": {"moves": moves[: info["migrations"]].copy()}}
+
+    def schedule(self, lane: int) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the plan of the episode that is being played, as far as it has come."""
+        self.check_lane(lane)
+        migrations = self.state.scalar[lane, kernel.MIGRATIONS]
+        return {"moves": self.state.moves[lane, :migrations].copy()}
+
+    def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the results of the lanes that ended; see `Simulation.final_infos`."""
+        scalar, real = self._outcome.scalar, self._outcome.real
+        rate, objective = real[:, kernel.OBJECTIVE], real[:, kernel.OBJECTIVE].copy()
+        goal = scalar[:, kernel.KIND] == kernel.GOAL_KIND
+        reached = rate <= real[:, kernel.GOAL]
+        migrations = scalar[:, kernel.MIGRATIONS]
+        used = np.where(reached, migrations, scalar[:, kernel.LIMIT] + 1)
+        objective[goal] = used[goal]
+        slots, fragment_rate = self._first_terms()
+        return {
+            "objective": objective,
+            "fragment_rate": fragment_rate,
+            "slots": slots,
+            "migrations": migrations,
+            "schedule": {"moves": self._outcome.moves},
+        }
+
+    def _first_terms(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return slots and fragment rate of the objective's first term at the end, (B,) each."""
+        lanes = np.arange(self.num_lanes)
+        term = self._outcome.term[lanes, self._outcome.scalar[:, kernel.FIRST_TERM]]
+        fragment, free = term[:, kernel.FRAGMENT], term[:, kernel.FREE]
+        slots = (free - fragment) // np.maximum(term[:, kernel.CHUNK], 1)
+        return slots, fragment / np.maximum(free, 1)
+
+    def describe_action(self, action: Any) -> str:
+        """Return words for an action."""
+        vms, destinations = self.limits.vms, self.num_destinations
+        if self.action_mode == "joint":
+            return f"VM {action[0]} to {self._describe_destination(int(action[1]))}"
+        if self.action_mode == "flat":
+            if action == vms * destinations:
+                return "stop"
+            vm, destination = divmod(int(action), destinations)
+            return f"VM {vm} to {self._describe_destination(destination)}"
+        if action == max(vms, destinations):
+            return "stop"
+        return f"VM {action}, or {self._describe_destination(int(action))}"
+
+    def _describe_destination(self, destination: int) -> str:
+        if self.numa_rule == "explicit":
+            return f"node {destination % 2} of PM {destination // 2}"
+        return f"PM {destination}"
+
+    def render(self, lane: int, mode: str) -> Any:
+        """Return the cluster as it is now, as text or as a picture."""
+        from dispatchgym.envs.vm_rescheduling import render
+
+        draw = render.ansi if mode == "ansi" else render.frame
+        return draw(self.instance(lane), self.schedule(lane))
+
+
+def _load(path: Path) -> Instance:
+    from dispatchgym.envs.vm_rescheduling.parsers import load
+
+    return load(path)
+
+
+def _changes(
+    migration_limit: int | None, objective: Objective | str | Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the arguments of an environment change about its instances."""
+    changes: dict[str, Any] = {}
+    if migration_limit is not None:
+        whole = type(migration_limit) is int and 0 <= migration_limit <= MAX_MIGRATIONS
+        if not whole:
+            raise ParameterError(
+                f"migration_limit: found {migration_limit!r}, "
+                f"expected None or a whole number in 0..{MAX_MIGRATIONS}"
+            )
+        changes["migration_limit"] = migration_limit
+    if objective is not None:
+        changes["objective"] = Objective.make(objective)
+    return changes
+
+
+class _Changed:
+    """A generator whose instances get another migration limit or objective."""
+
+    def __init__(self, origin: Generator, changes: dict[str, Any]) -> None:
+        self.origin, self.changes = origin, changes
+        self.max_pms, self.max_vms = origin.max_pms, origin.max_vms
+        self.max_migrations = changes.get("migration_limit", origin.max_migrations)
+
+    def generate(self, seed: int) -> Instance:
+        return self.origin.generate(seed).replace(**self.changes)
+
+
+def _changed(origin: Generator, changes: dict[str, Any]) -> Generator:
+    """Return a generator of the same instances with some fields changed."""
+    if isinstance(origin, FixedGenerator):
+        return FixedGenerator(origin.instance.replace(**changes))
+    if isinstance(origin, ClusterGenerator):
+        return dataclasses.replace(origin, **changes)
+    return _Changed(origin, changes)
+
+
+def _limits(origin: Generator) -> Limits:
+    """Return the largest sizes of a generator's instances.
+
+    What it does not tell by an attribute ``max_...`` follows from machines and VMs, or from the
+    instance of seed 0.
+    """
+    sample = origin.generate(0)
+    racks, clusters = _zones(sample)
+    several_racks = bool(sample.affinity_rack.any())
+    sizes = {
+        "classes": _num_classes(sample) if _is_fixed(origin) else origin.max_vms,
+        "sets": sample.num_sets if _is_fixed(origin) else origin.max_vms,
+        "clusters": int(clusters.max()) + 1,
+        "racks": origin.max_pms if several_racks else int(racks.max()) + 1,
+        "terms": len(_terms(sample.objective)[0]),
+    }
+    if isinstance(origin, ClusterGenerator):
+        sizes["classes"] = len(origin.population.classes)
+    found = {name: int(getattr(origin, f"max_{name}", size)) for name, size in sizes.items()}
+    return Limits(
+        pms=origin.max_pms,
+        vms=origin.max_vms,
+        migrations=origin.max_migrations,
+        **{name: max(size, 1) for name, size in found.items()},
+    )
+
+
+def _is_fixed(origin: Generator) -> bool:
+    return isinstance(origin, FixedGenerator)
+
+
+def _num_classes(instance: Instance) -> int:
+    """Return how many different VMs there are by cores, memory and NUMA nodes."""
+    _, share = np.unique(instance.vm_share_cpu, return_inverse=True)
+    _, memory = np.unique(instance.vm_share_memory, return_inverse=True)
+    key = (share * (memory.max() + 1) + memory) * 2 + instance.vm_numa - 1
+    return int(np.unique(key).size)
+
+
+def _zones(instance: Instance) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the number of the rack and cluster of each PM; 0 for all where they do not matter."""
+    nothing = np.zeros(instance.num_pms, np.int64)
+    racks = clusters = nothing
+    if instance.affinity_rack.any():
+        racks = np.unique(instance.rack, return_inverse=True)[1]
+    if instance.within_cluster:
+        clusters = np.unique(instance.cluster, return_inverse=True)[1]
+    return racks, clusters
+
+
+def _terms(objective: Objective) -> tuple[list[tuple[int, int, int]], list[float], int]:
+    """Return rows (resource, chunk, double), weights, and the row of the first term.
+
+    Row 0 is always a fragment rate of single nodes in cores: the first of the objective, or one
+    of weight 0 with 16 cores.
+    """
+    terms = list(objective.terms)
+    single = [term for term in terms if term.resource == "cpu" and not term.double]
+    base = single[0] if single else Term(weight=0.0)
+    ordered = [base, *(term for term in terms if term is not base)]
+    rows = [
+        (kernel.CPU_TERM if term.resource == "cpu" else kernel.MEMORY_TERM, term.chunk, term.double)
+        for term in ordered
+    ]
+    first = next(row for row, term in enumerate(ordered) if term is terms[0])
+    return rows, [term.weight for term in ordered], first  # type: ignore[return-value]
+
+
+def _numbers(shape: tuple[int, ...]) -> spaces.Box:
+    return spaces.Box(-_NUMBER_LIMIT, _NUMBER_LIMIT, shape, np.float32)
+
+
+class VMReschedulingEnv(KernelEnv):
+    """A cluster in which the agent chooses VMs to migrate, to remove fragments."""
+
+    simulation_class = VMReschedulingSimulation
+    simulation: VMReschedulingSimulation
+
+
+class VMReschedulingVectorEnv(KernelVectorEnv):
+    """Many clusters that step together; see `VMReschedulingEnv` for everything about one."""
+
+    simulation_class = VMReschedulingSimulation
+    simulation: VMReschedulingSimulation
+
+    def run_rule(self, rule: str) -> dict[str, Any]:
+        """Play every row to its end under a rule; see `VMReschedulingSimulation.run_rule`."""
+        return self.simulation.run_rule(rule)
