@@ -1,0 +1,1 @@
+"""Pictures of a fleet's day."""
