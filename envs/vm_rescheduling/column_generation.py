@@ -23,7 +23,7 @@ import numpy.typing as npt
 from dispatchgym.envs.core.errors import MissingDependencyError
 from dispatchgym.envs.vm_rescheduling.aggregation import Aggregation, Measure
 from dispatchgym.envs.vm_rescheduling.instance import Instance
-from dispatchgym.envs.vm_rescheduling.pricing import Columns, Pricer
+from dispatchgym.envs.vm_rescheduling.pricing import Columns, Pricer, Prices
 
 __all__ = ["Optimum", "column_generation", "import_highspy"]
 
@@ -31,6 +31,11 @@ IntArray = npt.NDArray[np.int64]
 
 _TOLERANCE = 1e-6
 _MOST_COLUMNS = 200_000
+_FEW_COLUMNS = 600
+_ROUNDINGS = 8
+_FREED = 6
+_SEED = 0
+_LEAST_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -91,34 +96,29 @@ def column_generation(
     aggregation = Aggregation.of(instance, sets=False)
     measure = Measure.of(instance)
     limit = instance.migration_limit if migration_limit is None else migration_limit
-    master = _Master(Pricer(aggregation, measure), limit)
-    bound = _rounded(master.generate(deadline), measure)
-    best = master.round(deadline)
-    if best.value.sum() + _TOLERANCE < bound and time.perf_counter() < deadline:
-        best, tighter = master.close(best, deadline)
-        bound = min(bound, _rounded(tighter, measure))
-    value = float(best.value.sum())
-    return Optimum(value, max(bound, value), best.counts.transpose(1, 0, 2), aggregation, measure)
-
-
-def _rounded(bound: float, measure: Measure) -> float:
-    """Return a bound on values that takes into account that they may be integers."""
-    return math.floor(bound + _TOLERANCE) if measure.integral and math.isfinite(bound) else bound
+    master = _Master(Pricer(aggregation, measure), limit, deadline)
+    bound = master.generate()
+    best = master.round(bound)
+    if best.total + _TOLERANCE < bound:
+        best, bound = master.close(best, bound)
+    counts = best.counts.transpose(1, 0, 2)
+    return Optimum(best.total, max(bound, best.total), counts, aggregation, measure)
 
 
 class _Master:
     """The master problem: one row per PM, one per class, and the migration limit."""
 
-    def __init__(self, pricer: Pricer, limit: int) -> None:
+    def __init__(self, pricer: Pricer, limit: int, deadline: float) -> None:
         self.highspy = import_highspy()
         self.pricer = pricer
         self.pms = pricer.aggregation.instance.num_pms
         self.classes = pricer.aggregation.num_classes
         self.limit = limit
+        self.deadline = deadline
         self.prices = np.zeros(self.pms + self.classes + 1)
         self.relaxed = math.inf
+        self.weights = np.zeros(0)
         self.columns = pricer.initial()
-        self.highs = self._program(self.columns)
 
     def _program(self, columns: Columns) -> Any:
         """Return a linear program over some columns."""
@@ -160,64 +160,98 @@ class _Master:
             entries[column, entry],
         )
 
-    def generate(self, deadline: float) -> float:
+    def generate(self) -> float:
         """Solve the linear program over all columns; return a bound on the value."""
+        highs = self._program(self.columns)
         bound = math.inf
         while True:
-            self.highs.run()
-            self.prices = -np.array(self.highs.getSolution().row_dual)
-            self.relaxed = -self.highs.getInfo().objective_function_value
-            best, reduced = self.pricer.best(*self._weights())
+            highs.run()
+            solution = highs.getSolution()
+            self.weights = np.array(solution.col_value)
+            self.prices = -np.array(solution.row_dual)
+            self.relaxed = -highs.getInfo().objective_function_value
+            best, reduced = self.pricer.best(self._prices())
             gain = reduced - self.prices[: self.pms]
             bound = min(bound, self.relaxed + np.maximum(gain, 0.0).sum())
             good = gain > _TOLERANCE
-            if not good.any() or time.perf_counter() > deadline:
-                return bound
-            new = Columns(*(field[good] for field in best))
-            self._extend(self.highs, new)
-            self.columns = _joined(self.columns, new)
+            if not good.any() or time.perf_counter() > self.deadline:
+                return self._rounded(bound)
+            new = best.take(good)
+            self._extend(highs, new)
+            self.columns = self.columns.joined(new)
 
-    def _weights(self) -> tuple[npt.NDArray[np.float64], float, float]:
+    def _prices(self) -> Prices:
         """Return the prices as the pricer takes them."""
-        return -self.prices[self.pms : -1], -float(self.prices[-1]), 1.0
+        return Prices(-self.prices[self.pms : -1], -float(self.prices[-1]), 1.0)
 
-    def round(self, deadline: float) -> Columns:
-        """Return the best column for each PM among those at hand."""
-        return self._integer(self.highs, self.columns, deadline)[0]
+    def _rounded(self, bound: float) -> float:
+        """Return a bound on values that takes into account that they may be integers."""
+        return math.floor(bound + _TOLERANCE) if self.pricer.measure.integral else bound
 
-    def close(self, best: Columns, deadline: float) -> tuple[Columns, float]:
+    def round(self, target: float) -> Columns:
+        """Return the best column found for each PM; stop at a target.
+
+        Few PMs are undecided in the linear optimum: an integer program over these and some
+        others, the rest as decided, is small and mostly attains the target.
+        """
+        rng = np.random.default_rng(_SEED)
+        count = len(self.columns.pm)
+        order = np.lexsort((self.weights[:count], self.columns.pm))
+        likely = self.columns.take(order[np.append(np.diff(self.columns.pm[order]) > 0, True)])
+        undecided = (self.weights > _TOLERANCE) & (self.weights < 1 - _TOLERANCE)
+        free = np.zeros(self.pms, np.bool_)
+        free[self.columns.pm[undecided]] = True
+        best = self.pricer.initial()
+        for _ in range(_ROUNDINGS):
+            columns = likely.joined(self.columns.take(free[self.columns.pm]))
+            columns = columns.joined(self._some_near(free, target))
+            found, _ = self._integer(columns, False, target)
+            if found is not None and found.total > best.total:
+                best = found
+            if best.total > target - _TOLERANCE or time.perf_counter() > self.deadline:
+                return best
+            free[rng.integers(self.pms, size=_FREED)] = True
+        return self._integer(best.joined(self.columns), True, target)[0] or best
+
+    def _some_near(self, free: npt.NDArray[np.bool_], target: float) -> Columns:
+        """Return columns of the free PMs that may be part of a solution that has the target."""
+        slack = max(self.relaxed - target, 0.0)
+        for share in (1.0, 0.25, 0.0):
+            least = np.where(free, self.prices[: self.pms] - share * slack - _TOLERANCE, math.inf)
+            near = self.pricer.near(self._prices(), least, _FEW_COLUMNS)
+            if near is not None:
+                return near
+        return self.columns.take(slice(0, 0))
+
+    def close(self, best: Columns, bound: float) -> tuple[Columns, float]:
         """Look for better among all columns that can be part of it; return it and a bound."""
         step = 1.0 if self.pricer.measure.integral else 0.0
-        slack = self.relaxed - (best.value.sum() + step) + _TOLERANCE
+        slack = self.relaxed - (best.total + step) + _TOLERANCE
         least = self.prices[: self.pms] - slack
-        near = self.pricer.near(*self._weights(), least, _MOST_COLUMNS)
-        if near is None:
-            return best, math.inf
-        columns = _joined(best, near)
-        return self._integer(self._program(columns), columns, deadline)
+        near = self.pricer.near(self._prices(), least, _MOST_COLUMNS)
+        if near is None or time.perf_counter() > self.deadline:
+            return best, bound
+        found, tighter = self._integer(best.joined(near), True, bound)
+        return found or best, min(bound, self._rounded(tighter))
 
-    def _integer(self, highs: Any, columns: Columns, deadline: float) -> tuple[Columns, float]:
-        """Solve a program in integers, with the first column of each PM to start from."""
+    def _integer(
+        self, columns: Columns, start: bool, target: float
+    ) -> tuple[Columns | None, float]:
+        """Solve a program in integers; return one column per PM, or none, and a bound."""
+        highs = self._program(columns)
         count = len(columns.pm)
         kinds = np.full(count, self.highspy.HighsVarType.kInteger)
         highs.changeColsIntegrality(count, np.arange(count, dtype=np.int32), kinds)
-        start = np.arange(self.pms, dtype=np.int32)
-        highs.setSolution(self.pms, start, np.ones(self.pms))
-        left = max(deadline - time.perf_counter(), 0.01)
-        if math.isfinite(left):
-            highs.setOptionValue("time_limit", highs.getRunTime() + left)
+        highs.setOptionValue("objective_target", _TOLERANCE - target)
+        left = max(self.deadline - time.perf_counter(), _LEAST_SECONDS)
+        highs.setOptionValue("time_limit", left)
+        if start:  # the first column of each PM
+            solution = self.highspy.HighsSolution()
+            solution.col_value = (np.arange(count) < self.pms).astype(np.float64)
+            highs.setSolution(solution)
         highs.run()
         chosen = np.flatnonzero(np.array(highs.getSolution().col_value) > 0.5)
+        bound = -highs.getInfo().mip_dual_bound
         if len(chosen) != self.pms:
-            chosen = start
-        return _chosen(columns, chosen), -highs.getInfo().mip_dual_bound
-
-
-def _joined(first: Columns, second: Columns) -> Columns:
-    return Columns(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
-
-
-def _chosen(columns: Columns, index: IntArray) -> Columns:
-    """Return one column per PM in the order of the PMs."""
-    index = index[np.argsort(columns.pm[index])]
-    return Columns(*(field[index] for field in columns))
+            return None, bound
+        return columns.take(chosen[np.argsort(columns.pm[chosen])]), bound

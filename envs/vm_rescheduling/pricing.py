@@ -42,6 +42,20 @@ class Knapsacks(NamedTuple):
     empty_worth: float
 
 
+class Prices(NamedTuple):
+    """The reduced value of contents is what their slots, departures and VMs are worth together.
+
+    Attributes:
+        of_class: (C,) of one VM of each class.
+        departure: Of one VM that has to leave, <= 0.
+        value: Of one unit of value, >= 0.
+    """
+
+    of_class: Array
+    departure: float
+    value: float
+
+
 class Columns(NamedTuple):
     """Possible contents of machines.
 
@@ -57,12 +71,22 @@ class Columns(NamedTuple):
     value: Array
     departures: Array
 
+    @property
+    def total(self) -> float:
+        """Sum of the values."""
+        return float(self.value.sum())
+
+    def take(self, index: Array | slice) -> Columns:
+        """Return some of the columns."""
+        return Columns(*(field[index] for field in self))
+
+    def joined(self, other: Columns) -> Columns:
+        """Return these and other columns."""
+        return Columns(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
 
 class Pricer:
     """Finds machine contents of high reduced value.
-
-    The reduced value of contents is ``value_price * value + departure_price * departures + sum
-    of class_price * count + pm_price``.
 
     Args:
         aggregation: The VMs by class.
@@ -106,41 +130,25 @@ class Pricer:
         home = self.aggregation.home.transpose(1, 0, 2)
         return self._columns(np.arange(len(home)), home)
 
-    def best(
-        self, class_price: Array, departure_price: float, value_price: float
-    ) -> tuple[Columns, Array]:
-        """Return for each PM the best contents, and their reduced value less the PM's price."""
+    def best(self, prices: Prices) -> tuple[Columns, Array]:
+        """Return for each PM the best contents and their reduced value."""
         pms, classes = self.aggregation.instance.num_pms, self.aggregation.num_classes
         counts = np.zeros((pms, classes, 2), np.int64)
         reduced = np.empty(pms)
-        _best(self.knapsacks, class_price, departure_price, value_price, counts, reduced)
+        _best(self.knapsacks, prices, counts, reduced)
         return self._columns(np.arange(pms), counts), reduced
 
-    def near(
-        self,
-        class_price: Array,
-        departure_price: float,
-        value_price: float,
-        least: Array,
-        most: int,
-    ) -> Columns | None:
-        """Return all contents of reduced value of at least `least` (P,), the PM's price left out.
-
-        None if there are more than `most`.
-        """
-        classes = self.aggregation.num_classes
-        counts = np.zeros((min(most, 4096), classes, 2), np.int16)
-        pm = np.zeros(len(counts), np.int64)
-        prices = (class_price, departure_price, value_price)
-        while True:
-            found = _near(self.knapsacks, *prices, least, pm, counts)
-            if found <= len(counts):
-                break
-            if len(counts) == most:
-                return None
-            size = min(most, 8 * len(counts))
-            counts, pm = np.zeros((size, classes, 2), np.int16), np.zeros(size, np.int64)
-        return self._columns(pm[:found], counts[:found].astype(np.int64))
+    def near(self, prices: Prices, least: Array, most: int) -> Columns | None:
+        """Return all contents of reduced value of at least `least` (P,); None if over `most`."""
+        size = 256
+        while size < most:
+            size = min(most, 8 * size)
+            pm = np.zeros(size, np.int64)
+            counts = np.zeros((size, self.aggregation.num_classes, 2), np.int16)
+            found = _near(self.knapsacks, prices, least, pm, counts)
+            if found <= size:
+                return self._columns(pm[:found], counts[:found].astype(np.int64))
+        return None
 
     def _columns(self, pm: Array, counts: Array) -> Columns:
         value = _values(self.aggregation, self.measure, pm, counts)
@@ -216,238 +224,244 @@ def _values(aggregation: Aggregation, measure: Measure, pm: Array, counts: Array
     return total
 
 
-@njit(cache=True)
-def _worth(price, departure_price, home, count):
-    """Value of `count` VMs of a class at a place where `home` of them are at the start."""
-    return price * count + departure_price * max(0, home - count)
+class _Tables(NamedTuple):
+    """Best values for one PM under given prices.
 
-
-@njit(cache=True)
-def _most(knapsacks, pm, c, i, j):
-    """Most VMs of a class for which (i, j) units suffice."""
-    most = min(knapsacks.most[c, pm], i // knapsacks.cpu_size[c])
-    if knapsacks.memory_size[c] > 0:
-        most = min(most, j // knapsacks.memory_size[c])
-    return most
-
-
-@njit(cache=True)
-def _fill_node(knapsacks, pm, node, level, class_price, departure_price, value_price, table):
-    """Fill table[c, i, j]: best value with (i, j) units left for the classes from c on."""
-    classes = len(class_price)
-    rooms = knapsacks.cpu_room[pm, node] + 1, knapsacks.memory_room[pm, node] + 1
-    both = knapsacks.level_worth[level] if node == 1 else 0.0
-    for i in range(rooms[0]):
-        for j in range(rooms[1]):
-            worth = knapsacks.slot_worth[pm, node, level, i, j]
-            table[classes, i, j] = worth if worth == _NEVER else value_price * (worth + both)
-    for c in range(classes - 1, knapsacks.doubles - 1, -1):
-        home = knapsacks.home[c, pm, node]
-        di, dj = knapsacks.cpu_size[c], knapsacks.memory_size[c]
-        for i in range(rooms[0]):
-            for j in range(rooms[1]):
-                best = _NEVER
-                for count in range(_most(knapsacks, pm, c, i, j) + 1):
-                    value = table[c + 1, i - count * di, j - count * dj]
-                    value += _worth(class_price[c], departure_price, home, count)
-                    best = max(best, value)
-                table[c, i, j] = best
-
-
-@njit(cache=True)
-def _fill(knapsacks, pm, level, class_price, departure_price, value_price, nodes, both):
-    """Fill the tables of the nodes and both[c, i, j]: best value with (i, j) units taken so far.
-
-    The latter is for the classes on two nodes from c on and what the nodes make of the rest.
+    Stages are: each class on two nodes, each other class on node 0, each other class on node 1.
     """
-    for node in range(2):
-        prices = (class_price, departure_price, value_price)
-        _fill_node(knapsacks, pm, node, level, *prices, nodes[node])
-    doubles = knapsacks.doubles
-    room_i, room_j = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
-    most_i, most_j = room_i.min(), room_j.min()
-    for i in range(most_i + 1):
-        for j in range(most_j + 1):
-            both[doubles, i, j] = 0.0
-            for node in range(2):
-                both[doubles, i, j] += nodes[node, doubles, room_i[node] - i, room_j[node] - j]
-    for c in range(doubles - 1, -1, -1):
-        home = knapsacks.home[c, pm, 0]
-        di, dj = knapsacks.cpu_size[c], knapsacks.memory_size[c]
-        for i in range(most_i + 1):
-            for j in range(most_j + 1):
-                best = _NEVER
-                for count in range(_most(knapsacks, pm, c, most_i - i, most_j - j) + 1):
-                    value = both[c + 1, i + count * di, j + count * dj]
-                    value += _worth(class_price[c], departure_price, home, count)
-                    best = max(best, value)
-                both[c, i, j] = best
+
+    worth: Array  # (stages, n) what 0, 1, ... VMs are worth by themselves
+    most: Array  # (stages,) largest number of VMs
+    nodes: Array  # (2, C + 1, I, J) from class c on with (i, j) units left of the node
+    both: Array  # (doubles + 1, I, J) from class c on with (i, j) units left of the smaller node
 
 
 @njit(cache=True)
-def _emptied(knapsacks, pm, departure_price, value_price):
-    """Reduced value of a PM that all VMs leave; of no use if that is worth nothing."""
+def _tables(knapsacks: Knapsacks) -> _Tables:
+    """Return empty tables."""
+    classes, doubles = len(knapsacks.cpu_size), knapsacks.doubles
+    i, j = knapsacks.slot_worth.shape[3:]
+    stages = 2 * classes - doubles
+    return _Tables(
+        np.empty((stages, knapsacks.cpu_room.max() + 1)),
+        np.empty(stages, np.int64),
+        np.empty((2, classes + 1, i, j)),
+        np.empty((doubles + 1, i, j)),
+    )
+
+
+@njit(cache=True)
+def _stage(knapsacks: Knapsacks, stage: int) -> tuple[int, int]:
+    """Return class and node of a stage; node 0 stands for both, too."""
+    singles = len(knapsacks.cpu_size) - knapsacks.doubles
+    if stage < knapsacks.doubles + singles:
+        return stage, 0
+    return stage - singles, 1
+
+
+@njit(cache=True)
+def _fill_worth(knapsacks: Knapsacks, pm: int, prices: Prices, tables: _Tables) -> None:
+    for stage in range(len(tables.most)):
+        c, node = _stage(knapsacks, stage)
+        home = knapsacks.home[c, pm, node]
+        most = min(knapsacks.most[c, pm], knapsacks.cpu_room[pm, node] // knapsacks.cpu_size[c])
+        tables.most[stage] = most
+        for count in range(most + 1):
+            leaving = max(0, home - count)
+            tables.worth[stage, count] = prices.of_class[c] * count + prices.departure * leaving
+
+
+@njit(cache=True)
+def _add_class(
+    before: Array, after: Array, room: tuple[int, int], size: tuple[int, int],
+    worth: Array, most: int,
+) -> None:  # fmt: skip
+    """Fill before[i, j], the best value with (i, j) units left, from after, that without a class.
+
+    Each of its VMs, `most` of them, takes `size` units; n of them are worth worth[n].
+    """
+    for i in range(room[0] + 1):
+        for j in range(room[1] + 1):
+            best = after[i, j] + worth[0]
+            left_i, left_j = i - size[0], j - size[1]
+            count = 1
+            while count <= most and left_i >= 0 and left_j >= 0:
+                best = max(best, after[left_i, left_j] + worth[count])
+                left_i, left_j = left_i - size[0], left_j - size[1]
+                count += 1
+            before[i, j] = best
+
+
+@njit(cache=True)
+def _fill(knapsacks: Knapsacks, pm: int, level: int, prices: Prices, tables: _Tables) -> None:
+    """Fill the tables; a slot on two nodes counts as of a level that both have to reach."""
+    classes, doubles = len(knapsacks.cpu_size), knapsacks.doubles
+    cpu, memory = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
+    for node in range(2):
+        table = tables.nodes[node]
+        bonus = knapsacks.level_worth[level] if node == 1 else 0.0
+        for i in range(cpu[node] + 1):
+            for j in range(memory[node] + 1):
+                slots = knapsacks.slot_worth[pm, node, level, i, j]
+                table[classes, i, j] = slots if slots == _NEVER else prices.value * (slots + bonus)
+        for c in range(classes - 1, doubles - 1, -1):
+            stage = c + node * (classes - doubles)
+            room, size = (
+                (cpu[node], memory[node]),
+                (knapsacks.cpu_size[c], knapsacks.memory_size[c]),
+            )
+            worth, most = tables.worth[stage], tables.most[stage]
+            _add_class(table[c], table[c + 1], room, size, worth, most)
+    room = (cpu.min(), memory.min())
+    for i in range(room[0] + 1):
+        for j in range(room[1] + 1):
+            tables.both[doubles, i, j] = (
+                tables.nodes[0, doubles, cpu[0] - room[0] + i, memory[0] - room[1] + j]
+                + tables.nodes[1, doubles, cpu[1] - room[0] + i, memory[1] - room[1] + j]
+            )
+    for c in range(doubles - 1, -1, -1):
+        size = (knapsacks.cpu_size[c], knapsacks.memory_size[c])
+        worth, most = tables.worth[c], tables.most[c]
+        _add_class(tables.both[c], tables.both[c + 1], room, size, worth, most)
+
+
+@njit(cache=True)
+def _emptied(knapsacks: Knapsacks, pm: int, prices: Prices) -> float:
+    """Return the reduced value of a PM that all VMs leave; of no use if that is worth nothing."""
     if knapsacks.empty_worth == 0.0 or knapsacks.pinned[pm]:
         return _NEVER
     best = _NEVER
     i, j = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
     for level in range(len(knapsacks.level_worth)):
-        value = knapsacks.level_worth[level]
+        slots = knapsacks.level_worth[level]
         for node in range(2):
-            value += knapsacks.slot_worth[pm, node, level, i[node], j[node]]
-        best = max(best, value)
+            slots += knapsacks.slot_worth[pm, node, level, i[node], j[node]]
+        best = max(best, slots)
     departures = knapsacks.home[:, pm].sum()
-    return value_price * (best + knapsacks.empty_worth) + departure_price * departures
+    return prices.value * (best + knapsacks.empty_worth) + prices.departure * departures
 
 
 @njit(cache=True)
-def _trace(knapsacks, pm, class_price, departure_price, nodes, both, counts):
+def _trace(knapsacks: Knapsacks, pm: int, tables: _Tables, counts: Array) -> None:
     """Write the contents that the tables call best into counts (C, 2)."""
-    i, j = 0, 0
-    most_i, most_j = knapsacks.cpu_room[pm].min(), knapsacks.memory_room[pm].min()
-    for c in range(knapsacks.doubles):
-        home = knapsacks.home[c, pm, 0]
+    cpu, memory = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
+    doubles = knapsacks.doubles
+    i, j = cpu.min(), memory.min()
+    taken_i, taken_j = i, j
+    for stage in range(len(tables.most)):
+        c, node = _stage(knapsacks, stage)
+        if c == doubles and stage >= doubles:
+            if node == 0:
+                taken_i, taken_j = taken_i - i, taken_j - j
+            i, j = cpu[node] - taken_i, memory[node] - taken_j
+        table = tables.both[c + 1] if stage < doubles else tables.nodes[node, c + 1]
         di, dj = knapsacks.cpu_size[c], knapsacks.memory_size[c]
         chosen, best = 0, _NEVER
-        for count in range(_most(knapsacks, pm, c, most_i - i, most_j - j) + 1):
-            value = both[c + 1, i + count * di, j + count * dj]
-            value += _worth(class_price[c], departure_price, home, count)
+        for count in range(tables.most[stage] + 1):
+            if count * di > i or count * dj > j:
+                break
+            value = table[i - count * di, j - count * dj] + tables.worth[stage, count]
             if value > best:
                 chosen, best = count, value
-        counts[c, 0] = chosen
-        i, j = i + chosen * di, j + chosen * dj
-    for node in range(2):
-        left_i = knapsacks.cpu_room[pm, node] - i
-        left_j = knapsacks.memory_room[pm, node] - j
-        for c in range(knapsacks.doubles, len(class_price)):
-            home = knapsacks.home[c, pm, node]
-            di, dj = knapsacks.cpu_size[c], knapsacks.memory_size[c]
-            chosen, best = 0, _NEVER
-            for count in range(_most(knapsacks, pm, c, left_i, left_j) + 1):
-                value = nodes[node, c + 1, left_i - count * di, left_j - count * dj]
-                value += _worth(class_price[c], departure_price, home, count)
-                if value > best:
-                    chosen, best = count, value
-            counts[c, node] = chosen
-            left_i, left_j = left_i - chosen * di, left_j - chosen * dj
+        counts[c, node] = chosen
+        i, j = i - chosen * di, j - chosen * dj
 
 
 @njit(cache=True)
-def _tables(knapsacks, classes):
-    """Return empty tables for one PM."""
-    rooms = knapsacks.slot_worth.shape[3:]
-    nodes = np.empty((2, classes + 1, rooms[0], rooms[1]))
-    return nodes, np.empty((knapsacks.doubles + 1, rooms[0], rooms[1]))
-
-
-@njit(cache=True)
-def _best(knapsacks, class_price, departure_price, value_price, counts, reduced):
+def _best(knapsacks: Knapsacks, prices: Prices, counts: Array, reduced: Array) -> None:
     """Write the best contents of each PM into counts (P, C, 2) and their value into reduced."""
-    nodes, both = _tables(knapsacks, len(class_price))
+    tables = _tables(knapsacks)
     for pm in range(len(reduced)):
-        reduced[pm] = _emptied(knapsacks, pm, departure_price, value_price)
+        reduced[pm] = _emptied(knapsacks, pm, prices)
         counts[pm] = 0
+        _fill_worth(knapsacks, pm, prices, tables)
         for level in range(len(knapsacks.level_worth)):
-            _fill(knapsacks, pm, level, class_price, departure_price, value_price, nodes, both)
-            if both[0, 0, 0] > reduced[pm]:
-                reduced[pm] = both[0, 0, 0]
-                _trace(knapsacks, pm, class_price, departure_price, nodes, both, counts[pm])
+            _fill(knapsacks, pm, level, prices, tables)
+            room = knapsacks.cpu_room[pm].min(), knapsacks.memory_room[pm].min()
+            if tables.both[0, room[0], room[1]] > reduced[pm]:
+                reduced[pm] = tables.both[0, room[0], room[1]]
+                _trace(knapsacks, pm, tables, counts[pm])
 
 
 @njit(cache=True)
-def _near(knapsacks, class_price, departure_price, value_price, least, pms, counts):
+def _near(knapsacks: Knapsacks, prices: Prices, least: Array, pms: Array, counts: Array) -> int:
     """Write all contents of value >= least (P,) into pms and counts; return how many there are.
 
-    Once the arrays are full, they are only counted. Contents that belong to several levels are
-    written several times.
+    When the arrays are full, it stops and returns more than they hold. Contents that belong to
+    several levels are written several times.
     """
-    classes = len(class_price)
-    doubles = knapsacks.doubles
-    nodes, both = _tables(knapsacks, classes)
-    stages = doubles + 2 * (classes - doubles)
-    count = np.empty(stages, np.int64)
-    i, j = np.empty(stages + 1, np.int64), np.empty(stages + 1, np.int64)
-    value = np.empty(stages + 1)
+    tables = _tables(knapsacks)
     found = 0
     for pm in range(len(least)):
-        if _emptied(knapsacks, pm, departure_price, value_price) >= least[pm]:
-            if found < len(pms):
-                pms[found] = pm
-                counts[found] = 0
+        if _emptied(knapsacks, pm, prices) >= least[pm] and found < len(pms):
+            pms[found], counts[found] = pm, 0
             found += 1
+        _fill_worth(knapsacks, pm, prices, tables)
         for level in range(len(knapsacks.level_worth)):
-            _fill(knapsacks, pm, level, class_price, departure_price, value_price, nodes, both)
-            found = _enumerate(
-                knapsacks, pm, class_price, departure_price, nodes, both, least[pm],
-                pms, counts, found, count, i, j, value,
-            )  # fmt: skip
+            _fill(knapsacks, pm, level, prices, tables)
+            found = _enumerate(knapsacks, pm, tables, least[pm], pms, counts, found)
+            if found > len(pms):
+                return found
     return found
 
 
 @njit(cache=True)
 def _enumerate(
-    knapsacks, pm, class_price, departure_price, nodes, both, least,
-    pms, counts, found, count, i, j, value,
-):  # fmt: skip
+    knapsacks: Knapsacks, pm: int, tables: _Tables, least: float,
+    pms: Array, counts: Array, found: int,
+) -> int:  # fmt: skip
     """Depth-first search over the stages, cut off where the tables promise too little."""
-    classes, doubles = len(class_price), knapsacks.doubles
-    singles = classes - doubles
-    stages = doubles + 2 * singles
-    cpu_room, memory_room = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
-    # (i, j): units taken while classes on two nodes are fixed, units left of the node after that.
-    taken_i, taken_j = 0, 0
-    stage, value[0], i[0], j[0] = 0, 0.0, 0, 0
-    count[:] = -1
-    if both[0, 0, 0] < least:
+    classes, doubles = len(knapsacks.cpu_size), knapsacks.doubles
+    stages, last = len(tables.most), classes - 1
+    cpu, memory = knapsacks.cpu_room[pm], knapsacks.memory_room[pm]
+    count = np.full(stages, -1)
+    i, j, value = (
+        np.empty(stages + 1, np.int64),
+        np.empty(stages + 1, np.int64),
+        np.zeros(stages + 1),
+    )
+    i[0], j[0] = cpu.min(), memory.min()
+    if tables.both[0, i[0], j[0]] < least:
         return found
     if doubles == 0:
-        i[0], j[0] = cpu_room[0], memory_room[0]
+        i[0], j[0] = cpu[0], memory[0]
+    taken_i, taken_j = 0, 0
+    stage = 0
     while stage >= 0:
         if stage == stages:
-            if found < len(pms):
-                pms[found] = pm
-                counts[found] = 0
-                for s in range(doubles):
-                    counts[found, s, 0] = count[s]
-                for s in range(2 * singles):
-                    counts[found, doubles + s % singles, s // singles] = count[doubles + s]
+            if found == len(pms):
+                return found + 1
+            pms[found], counts[found] = pm, 0
+            for s in range(stages):
+                c, node = _stage(knapsacks, s)
+                counts[found, c, node] = count[s]
             found += 1
             stage -= 1
             continue
+        c, node = _stage(knapsacks, stage)
         count[stage] += 1
-        if stage < doubles:
-            c = stage
-            node = 0
-            most = _most(knapsacks, pm, c, cpu_room.min() - i[stage], memory_room.min() - j[stage])
-        else:
-            c = doubles + (stage - doubles) % singles
-            node = (stage - doubles) // singles
-            most = _most(knapsacks, pm, c, i[stage], j[stage])
-        if count[stage] > most:
+        next_i = i[stage] - count[stage] * knapsacks.cpu_size[c]
+        next_j = j[stage] - count[stage] * knapsacks.memory_size[c]
+        if count[stage] > tables.most[stage] or next_i < 0 or next_j < 0:
             count[stage] = -1
             stage -= 1
             continue
-        home = knapsacks.home[c, pm, node]
-        after = value[stage] + _worth(class_price[c], departure_price, home, count[stage])
-        di = count[stage] * knapsacks.cpu_size[c]
-        dj = count[stage] * knapsacks.memory_size[c]
+        after = value[stage] + tables.worth[stage, count[stage]]
         if stage < doubles:
-            next_i, next_j = i[stage] + di, j[stage] + dj
-            promise = both[c + 1, next_i, next_j]
-            if stage == doubles - 1:
-                taken_i, taken_j = next_i, next_j
-                next_i, next_j = cpu_room[0] - taken_i, memory_room[0] - taken_j
+            promise = tables.both[c + 1, next_i, next_j]
         else:
-            next_i, next_j = i[stage] - di, j[stage] - dj
-            promise = nodes[node, c + 1, next_i, next_j]
-            if node == 0:
-                rest_i, rest_j = cpu_room[1] - taken_i, memory_room[1] - taken_j
-                promise += nodes[1, doubles, rest_i, rest_j]
+            promise = tables.nodes[node, c + 1, next_i, next_j]
+        if stage == doubles - 1:
+            taken_i, taken_j = cpu.min() - next_i, memory.min() - next_j
+            next_i, next_j = cpu[0] - taken_i, memory[0] - taken_j
+        elif stage >= doubles and node == 0:
+            rest_i, rest_j = cpu[1] - taken_i, memory[1] - taken_j
+            promise += tables.nodes[1, doubles, rest_i, rest_j]
+            if c == last:
+                after += tables.nodes[0, classes, next_i, next_j]
+                promise -= tables.nodes[0, classes, next_i, next_j]
+                next_i, next_j = rest_i, rest_j
         if after + promise >= least:
-            if stage == stages - singles - 1 and singles > 0:
-                after += nodes[0, classes, next_i, next_j]
-                next_i, next_j = cpu_room[1] - taken_i, memory_room[1] - taken_j
-            value[stage + 1] = after
-            i[stage + 1], j[stage + 1] = next_i, next_j
+            value[stage + 1], i[stage + 1], j[stage + 1] = after, next_i, next_j
             stage += 1
     return found
