@@ -3,19 +3,27 @@
 The environment is ``dispatchgym/VMRescheduling-v0``; this package offers what stands around it.
 """
 
+from dispatchgym.envs.vm_rescheduling.dynamics import Churn, LateResult, apply_late, churn
+from dispatchgym.envs.vm_rescheduling.explain import Explanation, explain
 from dispatchgym.envs.vm_rescheduling.generators import ClusterGenerator, make_instance, scenarios
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Known, Objective, Term
 from dispatchgym.envs.vm_rescheduling.parsers import load, load_plan, save_plan, write
 from dispatchgym.envs.vm_rescheduling.validator import ValidationReport, Violation, validate
 
 __all__ = [
+    "Churn",
     "ClusterGenerator",
+    "Explanation",
     "Instance",
     "Known",
+    "LateResult",
     "Objective",
     "Term",
     "ValidationReport",
     "Violation",
+    "apply_late",
+    "churn",
+    "explain",
     "load",
     "load_plan",
     "make_instance",

@@ -77,42 +77,40 @@ class Placement:
             for vm, pm, node in moves_of(instance, schedule).tolist():
                 self.move(vm, pm, node)
 
-    def remove(self, vm: int) -> None:
-        """Take a VM away: what it had is free, its PM and node are -1."""
+    def move(self, vm: int, pm: int, node: int) -> None:
+        """Take a VM from its place and put it elsewhere, whether there is room or not."""
         self._add(vm, self.pm[vm], self.node[vm], 1)
-        self.pm[vm] = self.node[vm] = -1
-
-    def put(self, vm: int, pm: int, node: int) -> None:
-        """Put a VM that has been taken away on a machine, whether there is room or not."""
         self._add(vm, pm, node, -1)
         self.pm[vm], self.node[vm] = pm, node
-
-    def move(self, vm: int, pm: int, node: int) -> None:
-        """Take a VM away and put it elsewhere, whether there is room or not."""
-        self.remove(vm)
-        self.put(vm, pm, node)
 
     def rate(self) -> float:
         """Return the objective's weighted sum of fragment rates."""
         return self.instance.objective.rate(self.free_cpu, self.free_memory)
 
     def has_room(self, vm: int, pm: int, node: int) -> bool:
-        """Return whether a VM fits on a node, or both, besides what is there."""
+        """Return whether a VM fits on a node, or both, besides what is there.
+
+        That is also whether it can be moved there: its old place is on other nodes.
+        """
         nodes = slice(None) if node == BOTH_NODES else node
         cpu, memory = self.instance.vm_share_cpu[vm], self.instance.vm_share_memory[vm]
         enough = (self.free_cpu[pm, nodes] >= cpu) & (self.free_memory[pm, nodes] >= memory)
         return bool(enough.all())
 
     def conflicts(self, vm: int, pm: int) -> bool:
-        """Return whether a machine, or its rack, has another VM of the VM's anti-affinity set."""
+        """Return whether a VM would meet another one of its anti-affinity set on a machine.
+
+        For sets that are kept apart by rack, in the machine's rack. Where the VM is already, it
+        meets nobody new.
+        """
         instance, number = self.instance, self.instance.affinity[vm]
         if number < 0:
             return False
-        others = np.flatnonzero((instance.affinity == number) & (self.pm >= 0))
-        places = self.pm[others[others != vm]]
-        if instance.affinity_rack[number]:
-            return bool((instance.rack[places] == instance.rack[pm]).any())
-        return bool((places == pm).any())
+        domain = instance.rack if instance.affinity_rack[number] else np.arange(instance.num_pms)
+        if domain[pm] == domain[self.pm[vm]]:
+            return False
+        members = np.flatnonzero(instance.affinity == number)
+        return bool((domain[self.pm[members]] == domain[pm]).any())
 
     def _add(self, vm: int, pm: int, node: int, sign: int) -> None:
         nodes = slice(None) if node == BOTH_NODES else node
