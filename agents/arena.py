@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatchgym.envs.core.errors import ParameterError
+if TYPE_CHECKING:
+    from dispatchgym.agents.problems.base import Measure, Problem
 
-__all__ = ["PROBLEMS", "Arena", "Choose", "Episode", "Problem", "find_problem"]
+__all__ = ["Arena", "Choose", "Episode", "Timed"]
 
 Choose = Callable[[Any, Mapping[str, NDArray[Any]]], NDArray[np.integer]]
 """Takes a vector environment and its observation (arrays with leading B); gives B actions."""
@@ -23,53 +23,9 @@ Choose = Callable[[Any, Mapping[str, NDArray[Any]]], NDArray[np.integer]]
 MAX_LANES = 128
 """Most episodes played side by side."""
 LANE_BUDGET = 40_000
-"""Operations in all lanes together: bounds the memory of a network's batch."""
+"""Size of all lanes together, as `Problem.size` counts: bounds the memory of a network's batch."""
 TIMED_DECISIONS = 64
 """Decisions of an episode that are timed one by one."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem of the suite as the evaluation sees it.
-
-    Attributes:
-        name: the Hydra name, also the name of the sub-package in ``dispatchgym.envs``.
-        env_id: canonical id for ``gymnasium.make_vec``.
-        objective: what is minimised, in the words of a table's title.
-        smallest: a random scenario that is played in no time, to load compiled code before
-            anything is timed.
-    """
-
-    name: str
-    env_id: str
-    objective: str
-    smallest: str
-
-    def rules(self) -> tuple[str, ...]:
-        """Return the names of the dispatching rules."""
-        vector: Any = gym.make_vec(self.env_id, num_envs=1).unwrapped
-        return tuple(vector.rules)
-
-    @property
-    def module(self) -> ModuleType:
-        """The sub-package with ``validate``, ``make_instance``, ``scenarios`` and ``solve``."""
-        return importlib.import_module(f"dispatchgym.envs.{self.name}")
-
-
-PROBLEMS = {
-    "job_shop": Problem("job_shop", "dispatchgym:dispatchgym/JobShop-v0", "makespan", "random_3x2"),
-}
-
-
-def find_problem(name: str) -> Problem:
-    """Return the problem of a Hydra name.
-
-    Raises:
-        ParameterError: there is none of this name.
-    """
-    if name not in PROBLEMS:
-        raise ParameterError(f"env: found {name!r}, expected one of {', '.join(PROBLEMS)}")
-    return PROBLEMS[name]
 
 
 class Episode(NamedTuple):
@@ -80,7 +36,7 @@ class Episode(NamedTuple):
         schedule: the dict of arrays that the validator reads.
         status: ``finished``, ``deadlock`` or ``truncated``.
         seconds: wall time of its share of the batch.
-        bound: a proven lower bound on any schedule's objective that came with it, else nan.
+        bound: a proven bound on any schedule's objective that came with it, else nan.
     """
 
     objective: float
@@ -88,6 +44,10 @@ class Episode(NamedTuple):
     status: str
     seconds: float
     bound: float = float("nan")
+
+
+Timed = tuple[list[Episode], float]
+"""Episodes, and the seconds that they and what did not become one of them took together."""
 
 
 @dataclass
@@ -100,42 +60,57 @@ class Arena:
             scenario, of which each seed is another instance.
         seeds: episode seeds; they also fix the disturbances.
         options: keyword arguments of the environment.
+        instances: the instance of every seed, as it is played with these options.
     """
 
     problem: Problem
     scenario: Any
     seeds: tuple[int, ...]
     options: Mapping[str, Any]
+    instances: list[Any] = field(init=False, repr=False)
     _vectors: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Find the instance of every seed."""
-        if isinstance(self.scenario, str):
-            make = self.problem.module.make_instance
-            self.instances = [make(self.scenario, seed) for seed in self.seeds]
-        elif hasattr(self.scenario, "generate"):
-            self.instances = [self.scenario.generate(seed) for seed in self.seeds]
-        else:
-            self.instances = [self.scenario] * len(self.seeds)
+        if self.fixed:
+            alone = self.problem.prepare(self.scenario, self.options)
+            self.instances = [alone] * len(self.seeds)
+            return
+        generate = getattr(self.scenario, "generate", None) or (
+            lambda seed: self.problem.module.make_instance(self.scenario, seed)
+        )
+        self.instances = [self.problem.prepare(generate(seed), self.options) for seed in self.seeds]
+
+    @property
+    def measure(self) -> Measure:
+        """What the objective means."""
+        return self.problem.measure(self.instances[0])
 
     @property
     def max_lanes(self) -> int:
         """How many episodes to play side by side."""
-        largest = max(instance.num_operations for instance in self.instances)
+        largest = max(self.problem.size(instance) for instance in self.instances)
         return int(np.clip(LANE_BUDGET // largest, 1, MAX_LANES))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one instance for all seeds."""
+        return not isinstance(self.scenario, str) and not hasattr(self.scenario, "generate")
 
     @property
     def constant(self) -> bool:
         """Whether every seed is the same episode: one instance and nothing drawn."""
-        fixed = not isinstance(self.scenario, str) and not hasattr(self.scenario, "generate")
-        return fixed and self.options.get("interrupts") is None
+        return self.fixed and not self.problem.varies(self.options)
+
+    def alone(self, seed: int) -> Arena:
+        """Return the arena of a single seed, which shares the lanes of this one."""
+        return replace(self, seeds=(seed,), _vectors=self._vectors)
 
     def play_once(self, choose: Choose, **changes: Any) -> list[Episode]:
         """Play every seed with choices that are the same each time."""
         if not self.constant:
             return self.play(choose, **changes)[0]
-        alone = Arena(self.problem, self.scenario, self.seeds[:1], self.options, self._vectors)
-        return alone.play(choose, **changes)[0] * len(self.seeds)
+        return self.alone(self.seeds[0]).play(choose, **changes)[0] * len(self.seeds)
 
     def vector(self, lanes: int, **changes: Any) -> Any:
         """Return a batch of lanes; the same one for the same arguments, to be reset by the user.
@@ -195,6 +170,22 @@ class Arena:
         by_seed = [run_rule_batch(vector, [seed] * times, rule, temperature) for seed in self.seeds]
         return [list(episodes) for episodes in zip(*by_seed, strict=True)]
 
+    def play_within(self, choose: Choose, times: int, seconds: float, **changes: Any) -> Timed:
+        """Play the first seed up to `times` times, for no longer than `seconds`.
+
+        Plays that have not ended by then are given up.
+        """
+        lanes = max(1, min(times, self.max_lanes))
+        vector = self.vector(lanes, **changes)
+        begin = time.perf_counter()
+        episodes: list[Episode] = []
+        played, spent = 0, 0.0
+        while played < times and spent < seconds:
+            episodes += play_batch(vector, [self.seeds[0]] * lanes, choose, seconds - spent)
+            played += lanes
+            spent = time.perf_counter() - begin
+        return episodes[:times], spent
+
     def _in_batches(
         self,
         play: Callable[[Any, list[int]], list[Episode]],
@@ -239,28 +230,31 @@ class Arena:
         return np.array(times)
 
 
-def play_batch(vector: Any, seeds: Sequence[int], choose: Choose) -> list[Episode]:
+def play_batch(
+    vector: Any, seeds: Sequence[int], choose: Choose, seconds: float = math.inf
+) -> list[Episode]:
     """Play one episode in each lane of a batch that resets lanes by itself.
 
     Args:
         vector: vector environment with autoreset mode SameStep, one lane a seed.
         seeds: episode seeds, one a lane.
         choose: gives the actions.
+        seconds: after so long, episodes that have not ended are given up.
 
     Returns:
-        One episode a lane.
+        One episode for each lane in which one ended, in the order of the lanes.
     """
     begin = time.perf_counter()
     observation, _ = vector.reset(seed=list(seeds))
     found: dict[int, Episode] = {}
-    while len(found) < len(seeds):
+    while len(found) < len(seeds) and time.perf_counter() - begin < seconds:
         actions = choose(vector, observation)
         observation, _, terminated, truncated, info = vector.step(actions)
         for lane in np.flatnonzero(terminated | truncated).tolist():
             if lane not in found:
                 found[lane] = episode_of(info["final_info"], lane)
     share = (time.perf_counter() - begin) / len(seeds)
-    return [found[lane]._replace(seconds=share) for lane in range(len(seeds))]
+    return [found[lane]._replace(seconds=share) for lane in sorted(found)]
 
 
 def run_rule_batch(
@@ -279,7 +273,7 @@ def run_rule_batch(
     """
     begin = time.perf_counter()
     vector.reset(seed=list(seeds))
-    final = vector.run_rule(rule, temperature)
+    final = vector.run_rule(rule, temperature) if temperature else vector.run_rule(rule)
     share = (time.perf_counter() - begin) / len(seeds)
     return [episode_of(final, lane)._replace(seconds=share) for lane in range(len(seeds))]
 
@@ -296,5 +290,5 @@ def episode_of(final: Mapping[str, Any], lane: int) -> Episode:
     if np.isfinite(objective):
         status = "finished"
     else:
-        status = "deadlock" if final["deadlock"][lane] else "truncated"
+        status = "deadlock" if "deadlock" in final and final["deadlock"][lane] else "truncated"
     return Episode(objective, schedule, status, 0.0)

@@ -28,6 +28,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from dispatchgym.agents.problems import problem_of
 from dispatchgym.envs.core.errors import CheckpointError
 from dispatchgym.envs.core.registry import ENVIRONMENTS
 from dispatchgym.models.registry import PolicyNetwork, build_network
@@ -40,8 +41,6 @@ MODEL, POLICY, TRAIN_STATE, CARD = (
     "card.json",
 )
 MEMBERS = (MODEL, POLICY, TRAIN_STATE, CARD)
-OPTIONS = ("allow_wait", "auto_trivial", "observation", "scheme")
-"""Environment options a policy may ask for; the rest is the evaluator's choice."""
 
 _LARGEST_TEXT = 1 << 20
 _LARGEST_TENSORS = 1 << 30
@@ -55,7 +54,8 @@ class PolicyFile:
         network: registered name of the network.
         settings: its keyword arguments, plain numbers.
         environment: registered id of the environment it acts in.
-        options: environment options it was trained with, a subset of `OPTIONS`.
+        options: environment options it was trained with, a subset of `policy_options` of the
+            problem.
     """
 
     network: str
@@ -232,10 +232,11 @@ def _read_policy(path: Path) -> PolicyFile:
             f"{path}: field 'environment': found {fields['environment']!r}, "
             f"expected one of {', '.join(ENVIRONMENTS)}"
         )
+    known = problem_of(fields["environment"]).policy_options
     for name in fields["options"]:
-        if name not in OPTIONS:
+        if name not in known:
             raise CheckpointError(
-                f"{path}: field 'options.{name}': unknown, expected one of {', '.join(OPTIONS)}"
+                f"{path}: field 'options.{name}': unknown, expected one of {', '.join(known)}"
             )
     return PolicyFile(
         network=fields["network"],

@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 PHASES = {"imitation": "#4477aa", "ppo": "#ee6677"}
 
 
-def learning_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Mean makespan on held-out instances against training time, with the best rule as a line.
+def learning_curve(history: Sequence[Mapping[str, Any]], words: str) -> Figure:
+    """Mean objective on held-out instances against training time, with the best rule as a line.
 
     Args:
-        history: records with `phase`, `seconds`, `makespan` and `best_rule`, oldest first.
+        history: records with `phase`, `seconds`, `objective` and `best_rule`, oldest first.
+        words: what the objective is.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
     minutes = [record["seconds"] / 60.0 for record in history]
-    makespans = [record["makespan"] for record in history]
-    axes.plot(minutes, makespans, color="0.6", linewidth=1, zorder=1)
+    scores = [record["objective"] for record in history]
+    axes.plot(minutes, scores, color="0.6", linewidth=1, zorder=1)
     for phase, colour in PHASES.items():
         # The closing evaluation is of the last phase's policy.
         chosen = [index for index, record in enumerate(history) if record["phase"] == phase]
         if chosen:
             axes.scatter(
                 [minutes[index] for index in chosen],
-                [makespans[index] for index in chosen],
+                [scores[index] for index in chosen],
                 color=colour,
                 s=22,
                 zorder=2,
@@ -42,16 +43,16 @@ def learning_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
             )
     axes.axhline(history[-1]["best_rule"], color="black", linestyle="--", label="best rule")
     axes.set_xlabel("training time (minutes)")
-    axes.set_ylabel("mean makespan, held-out instances")
+    axes.set_ylabel(f"mean {words}, held-out instances")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
     axes.legend(frameon=False)
     return figure
 
 
-def draw_learning_curve(history: Sequence[Mapping[str, Any]], path: Path) -> Path:
+def draw_learning_curve(history: Sequence[Mapping[str, Any]], words: str, path: Path) -> Path:
     """Write the learning curve as PNG, whole or not at all; return the path."""
     picture = io.BytesIO()
-    learning_curve(history).savefig(picture, format="png", dpi=150)
+    learning_curve(history, words).savefig(picture, format="png", dpi=150)
     write_whole(path, picture.getvalue())
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatchgym.agents import shipped
-from dispatchgym.agents.arena import Arena, Episode, Problem
-from dispatchgym.agents.players import RolloutPlayer, RulePlayer
+from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.players import RulePlayer
 from dispatchgym.envs.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from dispatchgym.agents.players import Player
     from dispatchgym.agents.policy import Policy
+    from dispatchgym.agents.problems.base import Problem
 
 __all__ = [
     "BestOfPolicyEntrant",
     "BestOfRuleEntrant",
+    "Effort",
     "Entrant",
     "ExactEntrant",
+    "PlannerEntrant",
     "PlayerEntrant",
     "RuleEntrant",
     "Search",
@@ -34,7 +37,39 @@ __all__ = [
 ]
 
 SEARCHES = ("none", "best_of", "rollout")
-ALL_RULES, ROLLOUT, EXACT = "rules", "rollout", "exact"
+"""Names of test-time searches; some are of one problem alone."""
+ALL_RULES, EXACT = "rules", "exact"
+NO_TIMES: NDArray[np.float64] = np.empty(0)
+"""Decision times of an agent whose first action is known only after its whole plan."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What solvers and planners may spend on one instance.
+
+    Attributes:
+        time_limit: seconds of the exact solver, above 0.
+        workers: threads of the exact solver, at least 1.
+        plan_seconds: seconds of a planner, above 0.
+
+    Raises:
+        ParameterError: a field is out of range.
+    """
+
+    time_limit: float = 60.0
+    workers: int = 2
+    plan_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        for name, value in (
+            ("exact.time_limit", self.time_limit),
+            ("planner.time_limit", self.plan_seconds),
+        ):
+            if not value > 0:
+                raise ParameterError(f"{name}: found {value}, expected seconds above 0")
+        if self.workers < 1:
+            raise ParameterError(f"exact.workers: found {self.workers}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -46,6 +81,8 @@ class Search:
             ``rollout``: try each action, complete the episode by rules, take the best.
         samples: number of plays of ``best_of``, the greedy one included, at least 1.
         temperature: spread of the random choices of ``best_of``, above 0.
+        seconds: budget for all plays of an episode: when it is used up, plays that have not
+            ended do not count, the greedy one apart; 0 for none.
 
     Raises:
         ParameterError: a field is out of range.
@@ -54,6 +91,7 @@ class Search:
     name: str = "none"
     samples: int = 128
     temperature: float = 1.0
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -66,6 +104,10 @@ class Search:
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ParameterError(
                 f"search.temperature: found {self.temperature}, expected a number above 0"
+            )
+        if not (self.seconds >= 0 and math.isfinite(self.seconds)):
+            raise ParameterError(
+                f"search.seconds: found {self.seconds}, expected seconds, or 0 for no budget"
             )
 
 
@@ -87,13 +129,9 @@ class Entrant(Protocol):
         """Return milliseconds of single decisions; none where the plan is a single decision."""
 
 
-# Rules read the kernel's state and never wait: the smaller observation is quicker to write.
-RULE_CHANGES: dict[str, Any] = {"observation": "jobs", "allow_wait": "never"}
-
-
 @dataclass(frozen=True)
 class RuleEntrant:
-    """A dispatching rule, played inside the kernel; ties go to the lowest job index.
+    """A dispatching rule, played inside the kernel.
 
     Attributes:
         name: name of the rule.
@@ -105,22 +143,22 @@ class RuleEntrant:
 
     def play(self, arena: Arena) -> list[Episode]:
         """Play every seed."""
-        return arena.run_rule(self.name, **RULE_CHANGES)
+        return arena.run_rule(self.name, **arena.problem.rule_options)
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
-        """Time decisions for a single shop."""
-        return arena.decision_times(RulePlayer(self.name).act, **RULE_CHANGES)
+        """Time decisions of an episode played alone."""
+        return arena.decision_times(RulePlayer(self.name).act, **arena.problem.rule_options)
 
 
 @dataclass(frozen=True)
 class PlayerEntrant:
-    """An agent that decides for a batch of shops, one step after the other.
+    """An agent that decides for a batch of episodes, one step after the other.
 
     Attributes:
         name: what tables call it.
         player: chooses the actions.
         changes: keyword arguments of the environment that this agent needs.
-        deterministic: the same shop always gets the same decision.
+        deterministic: the same situation always gets the same decision.
         is_rule: never a plain dispatching rule.
     """
 
@@ -137,7 +175,7 @@ class PlayerEntrant:
         return arena.play(self.player.act, **self.changes)[0]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
-        """Time decisions for a single shop."""
+        """Time decisions of an episode played alone."""
         return arena.decision_times(self.player.act, **self.changes)
 
 
@@ -159,16 +197,15 @@ class BestOfRuleEntrant:
 
     def play(self, arena: Arena) -> list[Episode]:
         """Play every seed; the time of an episode is that of all its plays."""
-        plays = [arena.run_rule(self.rule, **RULE_CHANGES)]
-        if self.search.samples > 1:
-            plays += arena.sample_rule(
-                self.rule, self.search.temperature, self.search.samples - 1, **RULE_CHANGES
-            )
-        return [_best(copies) for copies in zip(*plays, strict=True)]
+        changes, search = arena.problem.rule_options, self.search
+        plays = [arena.run_rule(self.rule, **changes)]
+        if search.samples > 1:
+            plays += arena.sample_rule(self.rule, search.temperature, search.samples - 1, **changes)
+        return [_best(arena, copies) for copies in zip(*plays, strict=True)]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: no action is final before all plays have ended."""
-        return np.empty(0)
+        return NO_TIMES
 
 
 @dataclass(frozen=True)
@@ -178,7 +215,7 @@ class BestOfPolicyEntrant:
     Attributes:
         name: what tables call it.
         policy: the policy.
-        search: number of plays, the greedy one included, and temperature of the others.
+        search: number of plays, the greedy one included, temperature of the others, and budget.
         is_rule: never a plain dispatching rule.
     """
 
@@ -194,72 +231,57 @@ class BestOfPolicyEntrant:
         from dispatchgym.agents.players import NetworkPlayer
 
         torch.manual_seed(arena.seeds[0])
-        changes = self.policy.environment
-        plays = arena.play(NetworkPlayer(self.policy).act, **changes)
-        if self.search.samples > 1:
-            sampler = NetworkPlayer(self.policy, False, self.search.temperature)
-            plays += arena.play(sampler.act, times=self.search.samples - 1, **changes)
-        return [_best(copies) for copies in zip(*plays, strict=True)]
+        changes, search = self.policy.environment, self.search
+        greedy = NetworkPlayer(self.policy)
+        sampler = NetworkPlayer(self.policy, False, search.temperature)
+        if search.seconds:
+            # One after the other, as they would be asked for: each has a budget of its own.
+            alone = [arena.alone(seed) for seed in arena.seeds]
+            return [self._within_budget(one, greedy, sampler) for one in alone]
+        plays = arena.play(greedy.act, **changes)
+        if search.samples > 1:
+            plays += arena.play(sampler.act, times=search.samples - 1, **changes)
+        return [_best(arena, copies) for copies in zip(*plays, strict=True)]
+
+    def _within_budget(self, alone: Arena, greedy: Player, sampler: Player) -> Episode:
+        """Play one seed greedily, then at random while time is left."""
+        changes, search = self.policy.environment, self.search
+        first = alone.play(greedy.act, **changes)[0][0]
+        others, spent = alone.play_within(
+            sampler.act, search.samples - 1, search.seconds - first.seconds, **changes
+        )
+        best = _best(alone, [first, *others])
+        return best._replace(seconds=first.seconds + spent)
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: no action is final before all plays have ended."""
-        return np.empty(0)
+        return NO_TIMES
 
 
-def _best(copies: Sequence[Episode]) -> Episode:
+def _best(arena: Arena, copies: Sequence[Episode]) -> Episode:
     finished = [episode for episode in copies if episode.status == "finished"]
-    best = min(finished or copies, key=lambda episode: episode.objective)
+    cost = arena.measure.cost
+    best = min(finished or copies, key=lambda episode: cost(episode.objective))
     return best._replace(seconds=sum(episode.seconds for episode in copies))
 
 
 @dataclass(frozen=True)
-class GuidedRollout:
-    """Rollout whose ties are broken by a policy.
-
-    Attributes:
-        name: what tables call it.
-        guide: the policy's greedy player.
-        rollout: the player that completes episodes by rules.
-    """
-
-    name: str
-    guide: Player
-    rollout: RolloutPlayer
-
-    @property
-    def environment(self) -> Mapping[str, Any]:
-        """Options of the environment: those of the policy."""
-        return self.guide.environment
-
-    def act(self, vec: Any, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-        """Return the guide's action where its rollout is as good as any, else the best one."""
-        values = vec.rollout_values(self.rollout.bases)
-        values = np.where(np.isnan(values), np.inf, values)
-        best = values.argmin(axis=1)
-        chosen = np.asarray(self.guide.act(vec, observation))
-        rows = np.arange(len(best))
-        return np.where(values[rows, chosen] <= values[rows, best], chosen, best)
-
-
-@dataclass(frozen=True)
 class ExactEntrant:
-    """The exact solver; it knows all breakdowns in advance, so others cannot be below it.
+    """The exact solver; it knows all disturbances in advance, so others cannot be better.
 
     Attributes:
-        time_limit: seconds for one instance, above 0.
-        workers: threads of the solver.
+        effort: seconds for one instance, and threads.
         name: what tables call it.
         is_rule: not a dispatching rule.
     """
 
-    time_limit: float = 60.0
-    workers: int = 2
+    effort: Effort = field(default_factory=Effort)
     name: str = EXACT
     is_rule: bool = False
     _solved: dict[Any, tuple[Any, Episode]] = field(default_factory=dict, repr=False, compare=False)
 
     def play(self, arena: Arena) -> list[Episode]:
-        """Solve the instance of every seed; without breakdowns each instance only once."""
+        """Solve the instance of every seed; where the seed changes nothing, only once."""
         return [
             self._episode(arena, instance, seed)
             for instance, seed in zip(arena.instances, arena.seeds, strict=True)
@@ -267,61 +289,66 @@ class ExactEntrant:
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: a plan is one decision, whose time is that of the episode."""
-        return np.empty(0)
+        return NO_TIMES
 
     def _episode(self, arena: Arena, instance: Any, seed: int) -> Episode:
-        options = arena.options
-        interrupts = options["interrupts"]
-        if interrupts is not None and len(interrupts.probabilities) > 1:
-            raise ParameterError(
-                "agents: exact needs one shutdown probability, found several to draw from "
-                f"({', '.join(map(str, interrupts.probabilities))}); use probabilities=[...]"
-            )
-        mode = "interrupting" if interrupts is not None else options["mode"]
-        if interrupts is not None and options["mode"] == "classic":
-            raise ParameterError("agents: exact solves shutdowns only in mode=interrupting")
-        key = (id(instance), mode, interrupts, seed if interrupts is not None else None)
+        varies = arena.problem.varies(arena.options)
+        key = (id(instance), repr(sorted(arena.options.items())), seed if varies else None)
         if key not in self._solved:
+            found = arena.problem.solve(instance, seed, arena.options, self.effort)
             # The instance is kept too: else its id could become that of another one.
-            self._solved[key] = instance, self._solve(arena, instance, seed, mode)
+            self._solved[key] = instance, found
         return self._solved[key][1]
 
-    def _solve(self, arena: Arena, instance: Any, seed: int, mode: str) -> Episode:
+
+@dataclass(frozen=True)
+class PlannerEntrant:
+    """A heuristic that makes the whole plan at once, outside the environment.
+
+    Attributes:
+        name: what tables call it.
+        make: makes the schedule of an instance, given the seed of the episode.
+        is_rule: not a dispatching rule.
+    """
+
+    name: str
+    make: Callable[[Any, int], Mapping[str, Any]]
+    is_rule: bool = False
+
+    def play(self, arena: Arena) -> list[Episode]:
+        """Plan for every seed; the validator says what the plan is worth."""
+        return [
+            self._episode(arena, instance, seed)
+            for instance, seed in zip(arena.instances, arena.seeds, strict=True)
+        ]
+
+    def decision_times(self, arena: Arena) -> NDArray[np.float64]:
+        """Return nothing: a plan is one decision, whose time is that of the episode."""
+        return NO_TIMES
+
+    def _episode(self, arena: Arena, instance: Any, seed: int) -> Episode:
         begin = time.perf_counter()
-        result = arena.problem.module.solve(
-            instance,
-            mode=mode,
-            swap=arena.options.get("swap", True),
-            interrupts=arena.options["interrupts"],
-            seed=seed,
-            time_limit=self.time_limit,
-            workers=self.workers,
-        )
+        schedule = self.make(instance, seed)
         seconds = time.perf_counter() - begin
-        bound = float(result.bound)
-        if result.schedule is None:
-            return Episode(float("nan"), {}, "truncated", seconds, bound)
-        return Episode(float(result.objective), result.schedule, "finished", seconds, bound)
+        objective = float(arena.problem.validate(instance, schedule).objective)
+        return Episode(objective, schedule, "finished", seconds)
 
 
 def find_entrants(
     agents: str | Any | Sequence[str | Any],
     problem: Problem,
     search: Search,
-    *,
-    time_limit: float = 60.0,
-    workers: int = 2,
+    effort: Effort | None = None,
 ) -> list[Entrant]:
     """Return the agents that names and objects stand for, each once.
 
     Args:
-        agents: ``rules``, a rule, ``rollout``, ``exact``, a shipped agent (``job_shop/ppo`` or,
-            within its problem, ``ppo``), a checkpoint folder, or an object with ``name``,
-            ``environment`` and ``act``; or a list of these.
+        agents: ``rules``, a rule, ``exact``, another agent of the problem, a shipped agent
+            (``job_shop/ppo`` or, within its problem, ``ppo``), a checkpoint folder, or an object
+            with ``name``, ``environment`` and ``act``; or a list of these.
         problem: the problem to be solved.
-        search: test-time search of all but ``rules``, ``rollout`` and ``exact``.
-        time_limit: seconds for one instance of the exact solver.
-        workers: threads of the exact solver.
+        search: test-time search of rules and policies that are named one by one.
+        effort: what solvers and planners may spend.
 
     Raises:
         ParameterError: a name is unknown, with close ones in the message, or an object has the
@@ -332,90 +359,110 @@ def find_entrants(
     entries = list(agents) if several else [agents]
     if not entries:
         raise ParameterError("agents: found an empty list, expected at least one agent")
-    if not time_limit > 0:
-        raise ParameterError(f"exact.time_limit: found {time_limit}, expected seconds above 0")
-    if workers < 1:
-        raise ParameterError(f"exact.workers: found {workers}, expected at least 1")
-    rules = problem.rules()
+    finder = _Finder(problem, search, effort or Effort())
     found: dict[str, Entrant] = {}
     for entry in entries:
-        for entrant in _entrants(entry, problem, rules, search, time_limit, workers):
+        for entrant in finder.find(entry):
             if entrant.name in found and not isinstance(entry, str):
                 raise ParameterError(f"agents: found two with the name {entrant.name!r}")
             found.setdefault(entrant.name, entrant)
     return list(found.values())
 
 
-def _entrants(
-    entry: str | Any,
-    problem: Problem,
-    rules: tuple[str, ...],
-    search: Search,
-    time_limit: float,
-    workers: int,
-) -> Iterable[Entrant]:
-    if not isinstance(entry, str):
-        if not all(hasattr(entry, name) for name in ("name", "environment", "act")):
+class _Finder:
+    """Knows what the names of agents stand for."""
+
+    def __init__(self, problem: Problem, search: Search, effort: Effort) -> None:
+        self.problem, self.search, self.effort = problem, search, effort
+        self.rules = problem.rules()
+        self.makers: dict[str, Callable[[Effort], Entrant]] = {
+            **problem.agents(),
+            EXACT: ExactEntrant,
+        }
+
+    def find(self, entry: str | Any) -> Iterable[Entrant]:
+        """Return what an entry of the list of agents stands for."""
+        if not isinstance(entry, str):
+            return [_player(entry)]
+        if entry == ALL_RULES:
+            return [RuleEntrant(name) for name in self.rules]
+        if entry in self.makers:
+            return [self.makers[entry](self.effort)]
+        if entry in self.rules:
+            return [self._searching_rule(entry)]
+        return [self._searching_policy(self._load(entry))]
+
+    def _searching_rule(self, rule: str) -> Entrant:
+        if self.search.name == "none":
+            return RuleEntrant(rule)
+        if self.search.name == "best_of" and self.problem.rules_vary:
+            if self.search.seconds:
+                raise ParameterError(
+                    f"search.seconds: found {self.search.seconds:g}, but all samples of a rule are "
+                    "one call of the kernel, which no budget stops; use search.samples"
+                )
+            return BestOfRuleEntrant(f"{rule}+best_of_{self.search.samples}", rule, self.search)
+        return self.problem.searching_rule(rule, self.search) or self._no_search("rules")
+
+    def _searching_policy(self, policy: Policy) -> Entrant:
+        from dispatchgym.agents.players import NetworkPlayer
+
+        if self.search.name == "none":
+            return PlayerEntrant(policy.name, NetworkPlayer(policy), policy.environment)
+        if self.search.name == "best_of":
+            name = f"{policy.name}+best_of_{self.search.samples}"
+            return BestOfPolicyEntrant(name, policy, self.search)
+        found = self.problem.searching_policy(policy, self.search)
+        return found or self._no_search("policies")
+
+    def _no_search(self, whose: str) -> Entrant:
+        raise ParameterError(
+            f"search: found {self.search.name!r}, which env={self.problem.name} does not have for "
+            f"{whose}"
+        )
+
+    def _load(self, entry: str) -> Policy:
+        """Load the policy that a name or a folder stands for.
+
+        Raises:
+            ParameterError: there is neither a shipped agent nor a folder of this name.
+        """
+        from dispatchgym.agents import load
+
+        problem, names = self.problem, shipped()
+        for name in (entry, f"{problem.name}/{entry}"):
+            if name in names:
+                policy = load(name)
+                policy.name = entry
+                return self._fitting(policy)
+        if Path(entry).expanduser().is_dir():
+            policy = load(Path(entry).expanduser())
+            # Tables show the end of a long name: that of every run would be "checkpoints/best".
+            parts = [part for part in Path(entry).parts if part != "checkpoints"]
+            policy.name = str(Path(*parts))
+            return self._fitting(policy)
+        short = [name.removeprefix(f"{problem.name}/") for name in names]
+        known = [ALL_RULES, *self.makers, *self.rules, *short]
+        close = difflib.get_close_matches(entry, known, n=3)
+        expected = f"expected one of {', '.join(known)}"
+        hint = f"did you mean {' or '.join(close)}" if close else expected
+        raise ParameterError(
+            f"agents: {entry!r} is no rule, no shipped agent and no checkpoint folder; {hint}"
+        )
+
+    def _fitting(self, policy: Policy) -> Policy:
+        """Return the policy if it was trained for this problem."""
+        wanted = self.problem.env_id.partition(":")[2]
+        if policy.file.environment != wanted:
             raise ParameterError(
-                f"agents: found {entry!r}, expected a name, or an object with name, environment "
-                "and act"
+                f"agents: {policy.name} acts in {policy.file.environment}, expected {wanted}"
             )
-        return [PlayerEntrant(entry.name, entry, dict(entry.environment), deterministic=False)]
-    if entry == ALL_RULES:
-        return [RuleEntrant(name) for name in rules]
-    if entry == ROLLOUT:
-        return [PlayerEntrant(ROLLOUT, RolloutPlayer(), RULE_CHANGES)]
-    if entry == EXACT:
-        return [ExactEntrant(time_limit, workers)]
-    if entry in rules:
-        return [_searching_rule(entry, search)]
-    return [_searching_policy(_load(entry, problem, rules), search)]
-
-
-def _searching_rule(name: str, search: Search) -> Entrant:
-    if search.name == "rollout":
-        return PlayerEntrant(f"{name}+rollout", RolloutPlayer(((name, 0),)), RULE_CHANGES)
-    if search.name == "best_of":
-        return BestOfRuleEntrant(f"{name}+best_of_{search.samples}", name, search)
-    return RuleEntrant(name)
-
-
-def _searching_policy(policy: Policy, search: Search) -> Entrant:
-    from dispatchgym.agents.players import NetworkPlayer
-
-    player = NetworkPlayer(policy)
-    if search.name == "rollout":
-        guided = GuidedRollout(f"{policy.name}+rollout", player, RolloutPlayer())
-        return PlayerEntrant(guided.name, guided, policy.environment)
-    if search.name == "best_of":
-        return BestOfPolicyEntrant(f"{policy.name}+best_of_{search.samples}", policy, search)
-    return PlayerEntrant(policy.name, player, policy.environment)
-
-
-def _load(entry: str, problem: Problem, rules: tuple[str, ...]) -> Policy:
-    """Load the policy that a name or a folder stands for.
-
-    Raises:
-        ParameterError: there is neither a shipped agent nor a folder of this name.
-    """
-    from dispatchgym.agents import load
-
-    names = shipped()
-    for name in (entry, f"{problem.name}/{entry}"):
-        if name in names:
-            policy = load(name)
-            policy.name = entry
-            return policy
-    if Path(entry).expanduser().is_dir():
-        policy = load(Path(entry).expanduser())
-        # Tables show the end of a long name: that of every run would be "checkpoints/best".
-        parts = [part for part in Path(entry).parts if part != "checkpoints"]
-        policy.name = str(Path(*parts))
         return policy
-    short = [name.removeprefix(f"{problem.name}/") for name in names]
-    known = [ALL_RULES, ROLLOUT, EXACT, *rules, *short]
-    close = difflib.get_close_matches(entry, known, n=3)
-    hint = f"did you mean {' or '.join(close)}" if close else f"expected one of {', '.join(known)}"
-    raise ParameterError(
-        f"agents: {entry!r} is no rule, no shipped agent and no checkpoint folder; {hint}"
-    )
+
+
+def _player(entry: Any) -> Entrant:
+    if not all(hasattr(entry, name) for name in ("name", "environment", "act")):
+        raise ParameterError(
+            f"agents: found {entry!r}, expected a name, or an object with name, environment and act"
+        )
+    return PlayerEntrant(entry.name, entry, dict(entry.environment), deterministic=False)

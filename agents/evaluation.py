@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatchgym.agents.arena import MAX_LANES, Arena, Episode, Problem, find_problem
-from dispatchgym.agents.entrants import Entrant, ExactEntrant, Search, find_entrants
+from dispatchgym.agents.arena import MAX_LANES, Arena, Episode
+from dispatchgym.agents.entrants import Effort, Entrant, ExactEntrant, Search, find_entrants
+from dispatchgym.agents.problems import find_problem
+from dispatchgym.agents.problems.base import Measure, Problem, Reference, Scenario, Setting
 from dispatchgym.agents.provenance import provenance, write_json
-from dispatchgym.agents.scenarios import Scenario, find_scenarios
-from dispatchgym.agents.settings import Reference, Setting, find_reference, find_settings
+from dispatchgym.agents.scenarios import find_scenarios
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.core.files import write_whole
 
@@ -41,17 +42,19 @@ class Row:
         instance: name of the instance.
         group: instances of one family and size, ``la 10x5``.
         seed: episode seed.
-        mode: ``classic``, ``blocking`` or ``interrupting``.
-        probability: shutdown probability of the episode; None where machines never shut down.
-        objective: makespan in time units; nan where the schedule is not complete.
+        setting: what the environment was set to, by name, such as ``mode``; see
+            `Setting.columns` of the problem.
+        objective: in natural units; nan where the schedule is not complete.
         reference: what the objective is measured against.
         reference_kind: ``optimum``, ``best_known`` or ``bound``.
-        gap: objective / reference - 1; nan where the schedule is not complete.
+        gap: objective / reference - 1, or 1 - objective / reference where more is better; nan
+            where the schedule is not complete, or the reference is 0 and the objective is not.
         valid: the schedule is complete and passed the validator.
         status: ``finished``, ``deadlock`` or ``truncated``.
         seconds: wall time of the episode, its share where a batch was played side by side.
         decision_ms_p50: median time of a single decision in milliseconds.
         decision_ms_p99: 99th percentile of the same.
+        details: what else the validator found out, by name; see `Problem.details`.
     """
 
     agent: str
@@ -59,8 +62,7 @@ class Row:
     instance: str
     group: str
     seed: int
-    mode: str
-    probability: float | None
+    setting: Mapping[str, Any]
     objective: float
     reference: float
     reference_kind: str
@@ -70,6 +72,15 @@ class Row:
     seconds: float
     decision_ms_p50: float
     decision_ms_p99: float
+    details: Mapping[str, float] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Any]:
+        """Return the row as one record, with setting and details among the other fields."""
+        found: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            found.update(value if item.name in ("setting", "details") else {item.name: value})
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,29 +99,35 @@ class EvaluationResult:
 
     Attributes:
         problem: the problem that was solved.
+        measure: what the objective is.
         rules: names of the agents that are dispatching rules.
-        mode: ``classic``, ``blocking`` or ``interrupting``.
-        probabilities: shutdown probabilities that were asked for; (None,) for at most one.
+        label: the setting in a word, for titles.
+        levels: values of the problem's level that were asked for; (None,) for at most one.
         groups: name of a scenario -> group of its instances.
         rows: one for each agent and episode.
         times: agent and scenario -> milliseconds of single decisions.
-        sample: the best schedule of the first episode at the last shutdown probability, for a
-            picture.
+        sample: the best schedule of the first episode at the last level, for a picture.
         complete: False while the evaluation runs, and after it was stopped.
     """
 
     problem: Problem
+    measure: Measure
     rules: tuple[str, ...] = ()
-    mode: str = "classic"
-    probabilities: tuple[float | None, ...] = (None,)
+    label: str = ""
+    levels: tuple[float | None, ...] = (None,)
     groups: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     sample: Sample | None = None
     complete: bool = False
 
+    def level_of(self, row: Row) -> float | None:
+        """Return the level a row was played at, None where the problem has none."""
+        level = self.problem.level
+        return None if level is None else row.setting[level.key]
+
     def summary(self) -> Summary:
-        """Return means, gaps and paired differences by agent, group and probability."""
+        """Return means, gaps and paired differences by agent, group and level."""
         from dispatchgym.agents.summary import summarise
 
         return summarise(self)
@@ -137,15 +154,18 @@ class EvaluationResult:
         meta = {**provenance(command), "complete": self.complete, "rules": list(self.rules)}
         summary = [asdict(line) for line in self.summary().lines]
         write_json(
-            path, {"meta": meta, "rows": [asdict(row) for row in self.rows], "summary": summary}
+            path, {"meta": meta, "rows": [row.flat() for row in self.rows], "summary": summary}
         )
 
     def _csv(self) -> str:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(Row.__dataclass_fields__), lineterminator="\n")
+        records = [row.flat() for row in self.rows]
+        # An episode that was not finished has no details: such rows have fewer names.
+        names = dict.fromkeys(name for record in records for name in record)
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
-        for row in self.rows:
-            cells = asdict(row)
+        for record in records:
+            cells = {name: record.get(name) for name in names}
             writer.writerow({name: "" if _is_nan(cell) else cell for name, cell in cells.items()})
         return text.getvalue()
 
@@ -159,48 +179,27 @@ def evaluate(
     scenario: str | Any | Sequence[str | Any],
     seeds: int | Sequence[int] = 5,
     *,
-    problem: str = "job_shop",
-    options: Mapping[str, Any] | None = None,
-    probabilities: Sequence[float] | None = None,
-    search: Search | None = None,
-    time_limit: float = 60.0,
-    workers: int = 2,
     progress: bool = True,
+    **settings: Any,
 ) -> EvaluationResult:
     """Let agents play the same episodes; check every schedule.
 
     Args:
-        agents: names or objects: ``rules`` (all of them), a rule, ``rollout``, ``exact``, a
-            shipped agent (``ppo``), a checkpoint folder, or an object with ``name`` and ``act``.
-        scenario: names, instances, generators or files.
+        agents: who is compared.
+        scenario: on what.
         seeds: N for seeds 0..N-1, or the seeds themselves, all >= 0.
-        problem: Hydra name of the problem.
-        options: keyword arguments of the environment.
-        probabilities: shutdown probabilities, each of which is evaluated.
-        search: test-time search of all agents but those that ``rules`` stands for.
-        time_limit: seconds for one instance of the exact solver.
-        workers: threads of the exact solver.
         progress: show a progress bar when it takes a while.
+        **settings: further arguments of `Evaluation`, which describes all of them.
 
     Returns:
-        The result, with rows in the order scenario, probability, seed, agent.
+        The result, with rows in the order scenario, level, seed, agent.
 
     Raises:
         ParameterError: an argument has no meaning; names are answered with close ones.
         ScenarioError: a scenario is unknown.
         EvaluationError: a schedule is invalid or better than a proven bound.
     """
-    evaluation = Evaluation(
-        agents,
-        scenario,
-        seeds,
-        problem=problem,
-        options=options,
-        probabilities=probabilities,
-        search=search,
-        time_limit=time_limit,
-        workers=workers,
-    )
+    evaluation = Evaluation(agents, scenario, seeds, **settings)
     evaluation.run(progress=progress)
     return evaluation.result
 
@@ -208,7 +207,22 @@ def evaluate(
 class Evaluation:
     """An evaluation that can be stopped: `result` holds the rows finished so far.
 
-    The arguments are those of `evaluate`.
+    Args:
+        agents: names or objects: ``rules`` (all of them), a rule, ``exact``, another agent of
+            the problem (``rollout``), a shipped agent (``ppo``), a checkpoint folder, or an
+            object with ``name`` and ``act``.
+        scenario: names, instances, generators, files, folders or patterns.
+        seeds: N for seeds 0..N-1, or the seeds themselves, all >= 0.
+        problem: Hydra name of the problem.
+        options: keyword arguments of the environment.
+        levels: values of the problem's level, each of which is evaluated: shutdown
+            probabilities of the job shop, migration limits of VM rescheduling.
+        search: test-time search of all agents but those that ``rules`` stands for.
+        effort: what solvers and planners may spend.
+
+    Raises:
+        ParameterError: an argument has no meaning; names are answered with close ones.
+        ScenarioError: a scenario is unknown.
     """
 
     def __init__(
@@ -219,28 +233,49 @@ class Evaluation:
         *,
         problem: str = "job_shop",
         options: Mapping[str, Any] | None = None,
-        probabilities: Sequence[float] | None = None,
+        levels: Sequence[float] | None = None,
         search: Search | None = None,
-        time_limit: float = 60.0,
-        workers: int = 2,
+        effort: Effort | None = None,
     ) -> None:
         """Check all arguments and find every agent and instance before anything is played."""
         self.problem = find_problem(problem)
         self.seeds = _seeds(seeds)
-        self.settings = find_settings(options, probabilities)
-        self.scenarios = find_scenarios(scenario)
-        self.entrants: list[Entrant] = find_entrants(
-            agents, self.problem, search or Search(), time_limit=time_limit, workers=workers
-        )
-        rules = tuple(entrant.name for entrant in self.entrants if entrant.is_rule)
-        probabilities_asked = tuple(s.probability for s in self.settings)
+        self.settings = self.problem.settings(options or {}, levels)
+        self.scenarios = find_scenarios(self.problem, scenario)
+        self.entrants = find_entrants(agents, self.problem, search or Search(), effort)
+        self.solver = next((e for e in self.entrants if isinstance(e, ExactEntrant)), None)
+        if self.solver is None and self.problem.solver_is_reference:
+            self.solver = ExactEntrant(effort or Effort())
         self.result = EvaluationResult(
             self.problem,
-            rules,
-            mode=self.settings[0].mode,
-            probabilities=probabilities_asked if len(self.settings) > 1 else (None,),
+            self._measure(),
+            rules=tuple(entrant.name for entrant in self.entrants if entrant.is_rule),
+            label=" / ".join(dict.fromkeys(setting.label for setting in self.settings)),
+            levels=tuple(s.level for s in self.settings) if len(self.settings) > 1 else (None,),
             groups={scenario.name: scenario.group for scenario in self.scenarios},
         )
+
+    def _measure(self) -> Measure:
+        """Return what the objective is.
+
+        Raises:
+            ParameterError: it is not the same in all scenarios, so that means have no meaning.
+        """
+        found = {
+            scenario.name: self._arena(scenario, self.settings[0], self.seeds[:1]).measure
+            for scenario in self.scenarios
+        }
+        first, measure = next(iter(found.items()))
+        for name, other in found.items():
+            if other != measure:
+                raise ParameterError(
+                    f"scenario: {first} is about the {measure.words}, {name} about the "
+                    f"{other.words}; expected one objective"
+                )
+        return measure
+
+    def _arena(self, scenario: Scenario, setting: Setting, seeds: tuple[int, ...]) -> Arena:
+        return Arena(self.problem, scenario.content, seeds, setting.environment())
 
     def run(self, *, progress: bool = True) -> None:
         """Play everything; rows of an episode appear when all agents have played it."""
@@ -250,13 +285,14 @@ class Evaluation:
             task = bar.add_task("loading", total=total)
             self._warm_up()
             for scenario, setting, seeds in steps:
-                arena = Arena(self.problem, scenario.content, seeds, setting.environment())
+                arena = self._arena(scenario, setting, seeds)
                 played = {}
                 for entrant in self.entrants:
                     bar.update(task, description=f"{scenario.name} {entrant.name}")
                     played[entrant.name] = entrant.play(arena)
                     self._time(entrant, arena, scenario)
                     bar.advance(task, scenario.work)
+                bar.update(task, description=f"{scenario.name} reference")
                 self.result.rows += self._rows(scenario, setting, arena, played)
         self.result.complete = True
 
@@ -266,7 +302,7 @@ class Evaluation:
             options = self.settings[0].environment()
             arena = Arena(self.problem, self.problem.smallest, seeds, options)
             for entrant in self.entrants:
-                if not isinstance(entrant, ExactEntrant):
+                if not isinstance(entrant, ExactEntrant) or self.problem.solver_is_reference:
                     entrant.play(arena)
 
     def _time(self, entrant: Entrant, arena: Arena, scenario: Scenario) -> None:
@@ -282,43 +318,46 @@ class Evaluation:
         arena: Arena,
         played: Mapping[str, Sequence[Episode]],
     ) -> Iterator[Row]:
-        exact = next((e.name for e in self.entrants if isinstance(e, ExactEntrant)), None)
+        solved = None if self.solver is None else self.solver.play(arena)  # from memory, or now
         for index, (instance, seed) in enumerate(zip(arena.instances, arena.seeds, strict=True)):
             episodes = {name: found[index] for name, found in played.items()}
             drawn = setting.drawn(next(iter(episodes.values())).schedule)
-            reference = find_reference(
-                drawn, instance, seed, episodes[exact] if exact is not None else None
-            )
+            exact = None if solved is None else solved[index]
+            reference = self.problem.reference(drawn, instance, seed, exact)
             for name, episode in episodes.items():
-                valid = self._check(name, instance, seed, episode, reference)
-                yield self._row(name, scenario, drawn, instance, seed, episode, reference, valid)
+                where = f"{name} on {instance.name}, seed {seed}"
+                details = self._check(where, instance, episode, reference)
+                yield self._row(name, scenario, drawn, instance, seed, episode, reference, details)
             if scenario is self.scenarios[0] and seed == self.seeds[0]:
-                self.result.sample = _best_sample(instance, seed, episodes)
+                self.result.sample = self._best_sample(instance, seed, episodes)
 
     def _check(
-        self, name: str, instance: Any, seed: int, episode: Episode, reference: Reference
-    ) -> bool:
-        """Return whether a schedule counts; raise where the result cannot be true."""
+        self, where: str, instance: Any, episode: Episode, reference: Reference
+    ) -> dict[str, float] | None:
+        """Return what the validator says of a schedule, None where none was finished.
+
+        Raises:
+            EvaluationError: the result cannot be true.
+        """
         if episode.status != "finished":
-            return False
-        where = f"{name} on {instance.name}, seed {seed}"
-        report = self.problem.module.validate(instance, episode.schedule)
+            return None
+        report, measure = self.problem.validate(instance, episode.schedule), self.result.measure
         if not report.valid:
             found = "; ".join(str(item) for item in report.violations[:MAX_VIOLATIONS])
             raise EvaluationError(
                 f"{where}: the schedule has {len(report.violations)} violations: {found}"
             )
-        if report.objective != episode.objective:
+        if not measure.same(report.objective, episode.objective):
             raise EvaluationError(
-                f"{where}: makespan {episode.objective:g} was reported, "
+                f"{where}: {measure.words} {episode.objective:g} was reported, "
                 f"the schedule has {report.objective:g}"
             )
-        if episode.objective < reference.lower - 1e-9:
+        if measure.beyond(episode.objective, reference.bound):
             raise EvaluationError(
-                f"{where}: makespan {episode.objective:g} is below "
-                f"the proven lower bound {reference.lower:g}"
+                f"{where}: {measure.words} {episode.objective:g} is {measure.bound_words} "
+                f"{reference.bound:g}"
             )
-        return True
+        return self.problem.details(report)
 
     def _row(
         self,
@@ -329,7 +368,7 @@ class Evaluation:
         seed: int,
         episode: Episode,
         reference: Reference,
-        valid: bool,
+        details: Mapping[str, float] | None,
     ) -> Row:
         # A plan is a single decision: agents without decision times are timed by the episode.
         times = self.result.times[name, scenario.name] or [1000.0 * episode.seconds]
@@ -340,18 +379,28 @@ class Evaluation:
             instance=instance.name,
             group=scenario.group,
             seed=seed,
-            mode=setting.mode,
-            probability=setting.probability,
+            setting=setting.columns(instance),
             objective=episode.objective,
             reference=reference.value,
             reference_kind=reference.kind,
-            gap=episode.objective / reference.value - 1.0,
-            valid=valid,
+            gap=self.result.measure.gap(episode.objective, reference.value),
+            valid=details is not None,
             status=episode.status,
             seconds=episode.seconds,
             decision_ms_p50=float(p50),
             decision_ms_p99=float(p99),
+            details=details or {},
         )
+
+    def _best_sample(
+        self, instance: Any, seed: int, episodes: Mapping[str, Episode]
+    ) -> Sample | None:
+        finished = {name: e for name, e in episodes.items() if e.status == "finished"}
+        if not finished:
+            return None
+        cost = self.result.measure.cost
+        name = min(finished, key=lambda key: cost(finished[key].objective))
+        return Sample(name, instance, seed, finished[name])
 
 
 def _progress_bar(shown: bool) -> Progress:
@@ -381,14 +430,6 @@ def _progress_bar(shown: bool) -> Progress:
 def _blocks(seeds: Sequence[int]) -> list[tuple[int, ...]]:
     """Cut the seeds into pieces: one is in memory at a time, and what precedes it is safe."""
     return [tuple(seeds[i : i + MAX_LANES]) for i in range(0, len(seeds), MAX_LANES)]
-
-
-def _best_sample(instance: Any, seed: int, episodes: Mapping[str, Episode]) -> Sample | None:
-    finished = {name: e for name, e in episodes.items() if e.status == "finished"}
-    if not finished:
-        return None
-    name = min(finished, key=lambda key: finished[key].objective)
-    return Sample(name, instance, seed, finished[name])
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

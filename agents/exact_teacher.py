@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatchgym.agents.imitation import UNKNOWN
+from dispatchgym.agents.imitation import Labels, sure_labels
 from dispatchgym.agents.policy import Observation
 from dispatchgym.envs.job_shop import Instance, make_instance, solve
 from dispatchgym.models.job_shop import BLOCKED_HERE, PROCESSING
@@ -78,11 +78,9 @@ class ExactTeacher:
         """What the plan does next in each row."""
         return np.array([self._next(vec, lane) for lane in range(vec.num_envs)], np.int64)
 
-    def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cost 0 for the plan's action and 1 for the other legal ones; outcome unknown."""
-        costs = np.where(vec.action_masks(), 1.0, np.inf).astype(np.float32)
-        costs[np.arange(vec.num_envs), self.act(vec)] = 0.0
-        return costs, np.full(vec.num_envs, UNKNOWN)
+    def label(self, vec: Any) -> Labels:
+        """Cost 0 for the plan's action and 1 for the other legal ones; returns unknown."""
+        return sure_labels(vec, self.act(vec))
 
     def _next(self, vec: Any, lane: int) -> int:
         instance = vec.simulation.instance(lane)

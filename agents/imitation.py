@@ -1,14 +1,14 @@
 """Imitation: learn a teacher's decisions on the states the student itself visits.
 
 The scheme is DAgger (Ross, Gordon & Bagnell 2011, arXiv 1011.0686): at first a rule leads through
-the episodes, then more and more the student; the teacher only labels. A rollout teacher says for
-every legal action how long the schedule would become, so near-ties share the label
-(cost-sensitive imitation as in AggreVaTe, arXiv 1406.5979).
+the episodes, then more and more the student; the teacher only labels. A teacher may say of every
+legal action what it costs, so near-ties share the label (cost-sensitive imitation as in AggreVaTe,
+arXiv 1406.5979).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from dispatchgym.agents.policy import Observation, as_tensors, mask_logits
 
 UNKNOWN = np.nan
-"""Estimate of a teacher that says what to do but not what comes of it."""
+"""Value of a teacher that says what to do but not what comes of it."""
+
+Labels = tuple[NDArray[np.float32], NDArray[np.float64]]
+"""Costs of actions (B, actions) and values (B,); see `Teacher.label`."""
 
 
 class Teacher(Protocol):
@@ -29,94 +32,43 @@ class Teacher(Protocol):
         """Quick actions (B,) that lead through the episodes until the student can."""
         ...
 
-    def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def label(self, vec: Any) -> Labels:
         """Judge the current decision of each row.
 
         Returns:
             costs (B, actions), 0 for the best legal actions, the relative loss of the others,
-            infinity for illegal ones; and the makespan the best action leads to (B,), nan when
-            unknown.
+            infinity for illegal ones; and the sum of rewards to come (B,) after the best action,
+            in the environment's own scale, nan when unknown.
         """
         ...
 
 
 class RuleTeacher:
-    """A dispatching rule: its action is right, all others are wrong.
+    """A rule of the environment: its action is right, all others are wrong."""
 
-    With a limit it also holds jobs back: in shops without buffers too many jobs block each
-    other, and the more machines there are, the fewer jobs each of them bears.
-    """
-
-    def __init__(
-        self, rule: str, limit: float = 0.0, bases: Sequence[tuple[str, int]] = ()
-    ) -> None:
-        """Set up.
-
-        Args:
-            rule: one of the environment's `rules`.
-            limit: wait rather than let in a job that would make more than
-                limit * sqrt(machines) jobs in the shop; 0 for no limit.
-            bases: rollouts that estimate what comes of the action; none: it stays unknown.
-        """
+    def __init__(self, rule: str) -> None:
+        """`rule` is one of the environment's `rules`."""
         self.rule = rule
-        self.limit = limit
-        self.bases = tuple(bases)
 
     def act(self, vec: Any) -> NDArray[np.int64]:
-        """The rule's action, or waiting (where legal) when the shop is full."""
-        actions = vec.rule_action(self.rule)
-        if not self.limit:
-            return actions
-        observation = vec.simulation.observations
-        in_shop = observation["jobs"][:, :, 0] > 0.5
-        machines = observation["machine_mask"].sum(axis=1)
-        full = in_shop.sum(axis=1) >= np.round(self.limit * np.sqrt(machines))
-        lets_in = ~in_shop[np.arange(len(actions)), actions]
-        may_wait = observation["action_mask"][:, -1] > 0
-        return np.where(full & lets_in & may_wait, in_shop.shape[1], actions)
+        """The rule's action."""
+        return vec.rule_action(self.rule)
 
-    def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cost 0 for the rule's action and 1 for the other legal ones."""
-        rows, actions = np.arange(vec.num_envs), self.act(vec)
-        costs = np.where(vec.action_masks(), 1.0, np.inf).astype(np.float32)
-        costs[rows, actions] = 0.0
-        if not self.bases:
-            return costs, np.full(vec.num_envs, UNKNOWN)
-        return costs, vec.rollout_values(self.bases)[rows, actions]
+    def label(self, vec: Any) -> Labels:
+        """Cost 0 for the rule's action and 1 for the other legal ones; returns unknown."""
+        return sure_labels(vec, self.act(vec))
 
 
-class RolloutTeacher:
-    """Every legal action followed by base rules; the best of them counts."""
+def sure_labels(vec: Any, actions: NDArray[np.int64]) -> Labels:
+    """Labels of a teacher that knows what to do but not what comes of it.
 
-    def __init__(
-        self, bases: Sequence[tuple[str, int]], limit: float = 0.0, margin: float = 0.0
-    ) -> None:
-        """Set up.
-
-        Args:
-            bases: pairs of rule and limit on jobs in the shop, 0 for none.
-            limit: the first base rule leads through the episodes with this limit; see
-                `RuleTeacher`.
-            margin: relative gain that another action than the leading rule's must promise
-                before it counts as better; one rollout of a chaotic shop is mostly luck.
-        """
-        self.bases = tuple(bases)
-        self.margin = margin
-        self.guide = RuleTeacher(self.bases[0][0], limit)
-
-    def act(self, vec: Any) -> NDArray[np.int64]:
-        """The first base rule's action."""
-        return self.guide.act(vec)
-
-    def label(self, vec: Any) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cost is the relative difference to the best reachable makespan, after the margin."""
-        values = np.where(vec.action_masks(), vec.rollout_values(self.bases), np.inf)
-        outcome = values.min(axis=1)
-        if self.margin:
-            rows, led = np.arange(vec.num_envs), self.act(vec)
-            values[rows, led] *= 1.0 - self.margin
-        costs = values / values.min(axis=1, keepdims=True) - 1.0
-        return costs.astype(np.float32), outcome
+    Args:
+        vec: vector environment with B rows.
+        actions: (B,) what is right; every other legal action costs 1.
+    """
+    costs = np.where(vec.action_masks(), 1.0, np.inf).astype(np.float32)
+    costs[np.arange(vec.num_envs), actions] = 0.0
+    return costs, np.full(vec.num_envs, UNKNOWN)
 
 
 class LabelBuffer:
@@ -174,8 +126,7 @@ class Imitation:
         """Set up; see `dispatchgym.configs.schemas.ImitationConfig` for the numbers.
 
         Args:
-            vec: vector environment with observation `graph`, reward `lb_delta` and autoreset
-                mode SameStep, already reset.
+            vec: vector environment with autoreset mode SameStep, already reset.
             teacher: labels decisions.
             network: the student, trained in place.
             optimizer: over the network's weights.
@@ -203,8 +154,6 @@ class Imitation:
         self.updates = 0
         self._owed = 0.0
         self._observation: Observation = vec.simulation.observations
-        self._earned = np.zeros(vec.num_envs)
-        self._bound = np.array([instance.lower_bound for instance in vec.instances], float)
 
     def collect(self, student_share: float) -> None:
         """Label one decision of each row and move on to the next one to label.
@@ -212,8 +161,7 @@ class Imitation:
         Args:
             student_share: probability that the student acts instead of its guide.
         """
-        costs, makespan = self.teacher.label(self.vec)
-        value = 1.0 - makespan / self._bound - self._earned
+        costs, value = self.teacher.label(self.vec)
         self.buffer.add({**self._observation, "costs": costs, "value": value.astype(np.float32)})
         self._owed += self.reuse * self.vec.num_envs / self.batch_size
         self._move(costs.argmin(axis=1), student_share)
@@ -225,12 +173,8 @@ class Imitation:
         if student_share > 0:
             by_student = self.rng.random(self.vec.num_envs) < student_share
             actions = np.where(by_student, self._student(), guide)
-        self._observation, reward, terminated, truncated, _ = self.vec.step(actions)
+        self._observation, *_ = self.vec.step(actions)
         self.decisions += self.vec.num_envs
-        self._earned += reward
-        for lane in np.flatnonzero(terminated | truncated):
-            self._earned[lane] = 0.0
-            self._bound[lane] = self.vec.simulation.instance(int(lane)).lower_bound
 
     def _student(self) -> NDArray[np.int64]:
         """Even rows greedy, as the policy will be used; odd rows sampled, for variety."""

@@ -13,8 +13,7 @@ from dispatchgym.agents.summary import ALL_INSTANCES
 from dispatchgym.envs.core.files import write_whole
 
 if TYPE_CHECKING:
-    from dispatchgym.agents.arena import Problem
-    from dispatchgym.agents.evaluation import EvaluationResult, Sample
+    from dispatchgym.agents.evaluation import EvaluationResult
 
 __all__ = ["comparison_figure", "draw"]
 
@@ -22,7 +21,7 @@ RULE_COLOUR, AGENT_COLOUR = "#9aa5b1", "#1f6fb4"
 
 
 def draw(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw a comparison of all agents and one Gantt chart into a folder.
+    """Draw a comparison of all agents and one schedule into a folder.
 
     Args:
         result: an evaluation with at least one row.
@@ -44,20 +43,20 @@ def draw(result: EvaluationResult, folder: Path) -> list[Path]:
     write_whole(written[0], picture.getvalue())
     if result.sample is not None:
         written.append(folder / "schedule.png")
-        _draw_schedule(result.problem, result.sample, result.mode, written[1])
+        _draw_schedule(result, written[1])
     return written
 
 
 def comparison_figure(result: EvaluationResult) -> Any:
     """Return a figure that compares the agents, with 95 % bootstrap intervals.
 
-    One shutdown probability: bars of the mean gap, best agent on top. Several: lines of the
-    paired difference to the best rule at each probability.
+    One level: bars of the mean gap, best agent on top. Several: lines of the paired difference to
+    the best rule at each level.
     """
     from matplotlib import pyplot
 
     agents = _agents_by_gap(result)
-    several = len(result.probabilities) > 1
+    several = len(result.levels) > 1
     height = 4.2 if several else 0.9 + 0.27 * len(agents)
     figure, axes = pyplot.subplots(figsize=(6.4, height), layout="constrained")
     if several:
@@ -66,15 +65,15 @@ def comparison_figure(result: EvaluationResult) -> Any:
         _draw_bars(axes, result, agents)
     axes.spines[["top", "right"]].set_visible(False)
     scenarios = ", ".join(dict.fromkeys(row.scenario for row in result.rows))
-    axes.set_title(f"{result.problem.name}, {result.mode}, {scenarios}", fontsize=10, loc="left")
+    axes.set_title(f"{result.problem.name}, {result.label}, {scenarios}", fontsize=10, loc="left")
     return figure
 
 
 def _agents_by_gap(result: EvaluationResult) -> list[str]:
-    """Return the agents with a valid schedule, the smallest mean gap first."""
+    """Return the agents with a gap to show, the smallest mean first."""
     gaps: dict[str, list[float]] = {}
     for row in result.rows:
-        if row.valid:
+        if np.isfinite(row.gap):
             gaps.setdefault(row.agent, []).append(row.gap)
     return sorted(gaps, key=lambda agent: float(np.mean(gaps[agent])))
 
@@ -83,7 +82,7 @@ def _gaps(result: EvaluationResult, agent: str) -> list[float]:
     """Return the gap of each instance in percent, the mean over its seeds."""
     units: dict[tuple[str, str], list[float]] = {}
     for row in result.rows:
-        if row.agent == agent and row.valid:
+        if row.agent == agent and np.isfinite(row.gap):
             units.setdefault((row.scenario, row.instance), []).append(100.0 * row.gap)
     return [float(np.mean(found)) for found in units.values()]
 
@@ -104,40 +103,41 @@ def _draw_bars(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.01)
     kinds = {row.reference_kind for row in result.rows}
-    known = f"best known {result.problem.objective}"
+    known = f"best known {result.measure.words}"
     words = known if kinds <= {"optimum", "best_known"} else "reference"
     axes.set_xlabel(f"mean gap to the {words}, %")
 
 
 def _draw_lines(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
-    probabilities = [q for q in result.probabilities if q is not None]
+    levels = [level for level in result.levels if level is not None]
     summary = result.summary()
     for agent in agents:
-        lines = [summary.line(agent, ALL_INSTANCES, q) for q in probabilities]
+        lines = [summary.line(agent, ALL_INSTANCES, level) for level in levels]
         # The best rule itself has no difference: it is the zero line.
         values = 100 * np.array(
             [(0.0, 0.0, 0.0) if x.versus is None else (x.difference, x.low, x.high) for x in lines]
         )
         if agent in result.rules:
-            axes.plot(probabilities, values[:, 0], color=RULE_COLOUR, linewidth=0.8)
+            axes.plot(levels, values[:, 0], color=RULE_COLOUR, linewidth=0.8)
             continue
-        (drawn,) = axes.plot(probabilities, values[:, 0], marker="o", markersize=4, label=agent)
+        (drawn,) = axes.plot(levels, values[:, 0], marker="o", markersize=4, label=agent)
         band = {"color": drawn.get_color(), "alpha": 0.2, "linewidth": 0}
-        axes.fill_between(probabilities, values[:, 1], values[:, 2], **band)
+        axes.fill_between(levels, values[:, 1], values[:, 2], **band)
     if result.rules:
         axes.plot([], [], color=RULE_COLOUR, linewidth=0.8, label="rules")
     rival = "the best rule" if result.rules else summary.agents[0]
-    axes.set_ylabel(f"{result.problem.objective} against {rival}, %")
-    axes.set_xlabel("shutdown probability")
-    axes.set_xticks(probabilities)
+    axes.set_ylabel(f"{result.measure.words} against {rival}, %")
+    if result.problem.level is not None:
+        axes.set_xlabel(result.problem.level.words)
+    axes.set_xticks(levels)
     axes.legend(fontsize=8, frameon=False)
 
 
-def _draw_schedule(problem: Problem, sample: Sample, mode: str, path: Path) -> None:
-    from importlib import import_module
-
+def _draw_schedule(result: EvaluationResult, path: Path) -> None:
     from matplotlib import pyplot
 
-    render = import_module(f"dispatchgym.envs.{problem.name}.render")
-    title = f"{sample.instance.name}, {mode}, seed {sample.seed}: {sample.agent}"
-    pyplot.close(render.gantt(sample.instance, sample.episode.schedule, path, title=title))
+    sample = result.sample
+    assert sample is not None
+    title = f"{sample.instance.name}, {result.label}, seed {sample.seed}: {sample.agent}"
+    figure = result.problem.draw(sample.instance, sample.episode.schedule, path, title)
+    pyplot.close(figure)

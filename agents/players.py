@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -10,12 +10,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # torch stays unloaded where no network plays
     from dispatchgym.agents.policy import Observation, Policy
-
-Base = tuple[str, int]
-"""A base rule of a rollout: rule name and limit on jobs in the shop, 0 for none."""
-
-ROLLOUT_BASES: tuple[Base, ...] = (("blkrel", 0), ("lrm", 0), ("mwkr", 0), ("spt_twk", 0))
-"""Default bases of a rollout: four rules of different kinds."""
 
 
 class Player(Protocol):
@@ -63,22 +57,3 @@ class NetworkPlayer:
     def act(self, vec: Any, observation: Observation) -> NDArray[np.int64]:
         """The policy's action per row."""
         return self.policy.act(observation, self.deterministic, self.temperature)
-
-
-class RolloutPlayer:
-    """Try every legal action, complete the episode with base rules, keep the best action.
-
-    The pilot method of the scheduling literature (Duin & Voss 1999). The continuation uses
-    expected durations, so it knows nothing of shutdowns to come.
-    """
-
-    def __init__(self, bases: Sequence[Base] = ROLLOUT_BASES, allow_wait: str = "never") -> None:
-        """The best of `bases` counts for each action; `allow_wait` as in the environment."""
-        self.name = "rollout"
-        self.environment: dict[str, Any] = {"allow_wait": allow_wait}
-        self.bases = tuple(bases)
-
-    def act(self, vec: Any, observation: Observation) -> NDArray[np.int64]:
-        """The action per row whose best continuation is shortest; lowest index on ties."""
-        values = vec.rollout_values(self.bases)
-        return np.where(np.isnan(values), np.inf, values).argmin(axis=1)

@@ -1,63 +1,37 @@
-"""Which instances a scenario stands for, and how they are grouped in tables."""
+"""Which instances a scenario stands for: names, instances, generators, files and folders."""
 
 from __future__ import annotations
 
+import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dispatchgym.agents.problems.base import Problem, Scenario
 from dispatchgym.envs.core.errors import ParameterError, ScenarioError
-from dispatchgym.envs.job_shop.generators import (
-    FixedGenerator,
-    Generator,
-    LiteratureGenerator,
-    generator,
-)
-from dispatchgym.envs.job_shop.instance import Instance
-from dispatchgym.envs.job_shop.literature import literature
-from dispatchgym.envs.job_shop.parsers import load_all
 
-__all__ = ["Scenario", "find_scenarios"]
+__all__ = ["find_scenarios"]
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """Episodes that differ by their seed only.
-
-    Attributes:
-        name: name of the instance, or of the random scenario.
-        asked: the scenario as the user named it.
-        group: family and size of the instance, or the name of the random scenario.
-        content: an instance, a generator, or the name of a random scenario.
-        work: operations of an episode, to share out a progress bar.
-    """
-
-    name: str
-    asked: str
-    group: str
-    content: Any
-    work: int
-
-
-def find_scenarios(scenario: str | Any | Sequence[str | Any]) -> list[Scenario]:
+def find_scenarios(problem: Problem, scenario: str | Any | Sequence[str | Any]) -> list[Scenario]:
     """Return the scenarios that names, instances, generators and files stand for, each once.
 
     Args:
-        scenario: a name (``la``, ``ta_15x15``, ``la01``, ``random_10x10``), an instance, a
-            generator or a path to a file, which may hold several instances; or a list of these.
+        problem: the problem, which knows its names and file formats.
+        scenario: a name, an instance, a generator, or a path: to a file, which may hold several
+            instances, to a folder of such files, or a pattern (``gold/high_*.json``); or a list
+            of these.
 
     Raises:
-        ScenarioError: a name is unknown, or the list is empty.
+        ScenarioError: a name is unknown, nothing matches a pattern, or the list is empty.
         InstanceFormatError: a file cannot be read.
     """
     several = isinstance(scenario, Iterable) and not isinstance(scenario, str | os.PathLike)
     entries = list(scenario) if several else [scenario]
     if not entries:
         raise ScenarioError("scenario: found an empty list, expected at least one")
-    found = [item for entry in entries for item in _scenarios(entry)]
+    found = [item for entry in entries for item in _scenarios(problem, entry)]
     by_name: dict[str, Scenario] = {}
     for item in found:
         if item.content is not by_name.setdefault(item.name, item).content and not _same(
@@ -67,25 +41,30 @@ def find_scenarios(scenario: str | Any | Sequence[str | Any]) -> list[Scenario]:
     return list(by_name.values())
 
 
+def fixed(problem: Problem, instance: Any, asked: str) -> Scenario:
+    """Return the scenario of a single instance."""
+    return Scenario(instance.name, asked, problem.group(instance), instance, problem.size(instance))
+
+
 def _same(one: Scenario, other: Scenario) -> bool:
     return bool(one.content == other.content)
 
 
-def _scenarios(entry: Any) -> list[Scenario]:
-    if isinstance(entry, Instance):
-        return [_fixed(entry, entry.name)]
+def _scenarios(problem: Problem, entry: Any) -> list[Scenario]:
+    instance: Any = entry
+    if isinstance(entry, problem.instance_type):
+        return [fixed(problem, instance, instance.name)]
     if isinstance(entry, os.PathLike) or (isinstance(entry, str) and _is_path(entry)):
-        return [_fixed(instance, Path(entry).name) for instance in load_all(entry)]
+        return [
+            fixed(problem, instance, Path(entry).name)
+            for path in _files(problem, os.fspath(entry))
+            for instance in problem.load_all(path)
+        ]
     if isinstance(entry, str):
-        source = generator(entry)
-        if isinstance(source, LiteratureGenerator):
-            return [_fixed(literature(name), entry) for name in source.members]
-        if isinstance(source, FixedGenerator):
-            return [_fixed(source.instance, entry)]
-        return [Scenario(entry, entry, entry, entry, _work(source))]
+        return problem.named(entry)
     if hasattr(entry, "generate"):
         name = type(entry).__name__
-        return [Scenario(name, name, name, entry, _work(entry))]
+        return [Scenario(name, name, name, entry, problem.size(entry))]
     raise ParameterError(
         f"scenario: found {type(entry).__name__}, expected a name, an instance, a generator "
         "or a path"
@@ -96,12 +75,18 @@ def _is_path(text: str) -> bool:
     return os.sep in text or "/" in text or Path(text).suffix != "" or Path(text).is_file()
 
 
-def _fixed(instance: Instance, asked: str) -> Scenario:
-    # "la01" and "la02" are of one family; a name without a number is a family of its own.
-    family = re.sub(r"[\d_.-]+$", "", instance.name) or instance.name
-    size = f"{instance.num_jobs}x{instance.num_machines}"
-    return Scenario(instance.name, asked, f"{family} {size}", instance, instance.num_operations)
-
-
-def _work(source: Generator) -> int:
-    return source.max_jobs * source.max_operations
+def _files(problem: Problem, text: str) -> list[Path]:
+    """Return the files that a path or a pattern stands for, in the order of their names."""
+    path = Path(text)
+    if path.is_dir():
+        found = [item for item in path.iterdir() if item.suffix.lower() in problem.file_suffixes]
+        if not found:
+            endings = ", ".join(problem.file_suffixes)
+            raise ScenarioError(f"scenario: {text} holds no file that ends in {endings}")
+        return sorted(found)
+    if not path.exists() and glob.has_magic(text):
+        matching = sorted(Path(name) for name in glob.glob(text))
+        if not matching:
+            raise ScenarioError(f"scenario: no file matches {text}")
+        return matching
+    return [path]

@@ -113,11 +113,12 @@ def tell_start(console: Console, trainer: Trainer, resumed: RunFolder | None) ->
         f"{trainer.progress.seconds:.0f} s",
         highlight=False,
     )
-    recorded = trainer.latest.get("makespan")
+    recorded = trainer.latest.get("objective")
     if recorded is not None:
-        again = trainer.evaluate_now()["makespan"]
-        same = "as recorded" if again == recorded else f"recorded was {recorded:.2f}"
-        console.print(f"held-out makespan {again:.2f}, {same}", highlight=False)
+        again = trainer.evaluate_now()["objective"]
+        same = "as recorded" if again == recorded else f"recorded was {recorded:.6g}"
+        words = trainer.held_out.measure.words
+        console.print(f"held-out {words} {again:.6g}, {same}", highlight=False)
 
 
 def finish(console: Console, trainer: Trainer) -> None:
@@ -125,13 +126,14 @@ def finish(console: Console, trainer: Trainer) -> None:
     folder = trainer.folder
     policy = Policy.load(folder.checkpoint("best"), trainer.config.device)
     policy.name = f"{trainer.config.agent.name} (new)"
-    pictures = [draw_learning_curve(folder.history, folder.path / "learning_curve.png")]
+    words = trainer.held_out.measure.words
+    pictures = [draw_learning_curve(folder.history, words, folder.path / "learning_curve.png")]
     if trainer.config.held_out.table:
         result = compare(trainer, policy)
         console.print(result.table(), highlight=False, markup=False)
         result.write(folder.path / "comparison.json")
-    trainer.draw_schedule(policy, folder.path / "gantt.png")
-    pictures.append(folder.path / "gantt.png")
+    trainer.draw_schedule(policy, folder.path / "schedule.png")
+    pictures.append(folder.path / "schedule.png")
     console.print(f"checkpoints: {folder.checkpoint('best')}, {folder.checkpoint('last')}")
     for picture in pictures:
         console.print(f"picture: {picture}", highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from dispatchgym.agents.statistics import paired_difference
 
 if TYPE_CHECKING:
     from dispatchgym.agents.evaluation import EvaluationResult, Row
+    from dispatchgym.agents.problems.base import Measure
 
 __all__ = ["ALL_GROUPS", "ALL_INSTANCES", "Line", "Summary", "summarise"]
 
@@ -27,23 +28,25 @@ class Line:
     Attributes:
         agent: name of the agent.
         group: name of the group, or one of the two overall means.
-        probability: shutdown probability where several were asked for, else None.
+        level: value of the problem's level where several were asked for, else None.
         rows: number of episodes.
         valid: number of those with a complete, valid schedule; the means are over these.
         objective: mean objective.
         gap: mean gap to the reference.
-        versus: the agent it is compared with: the rule with the lowest mean objective here, or
+        versus: the agent it is compared with: the rule with the best mean objective here, or
             the first agent where no rule took part. None for that agent itself.
-        difference: mean objective over that of `versus`, minus 1, on common episodes.
+        difference: mean objective over that of `versus`, minus 1, on common episodes; nan where
+            that of `versus` is not above 0.
         low: lower end of its 95 % bootstrap interval.
         high: upper end.
         decision_ms_p50: median time of a decision in milliseconds.
         decision_ms_p99: 99th percentile of the same.
+        details: mean wall time of an episode (``seconds``) and means of the rows' details.
     """
 
     agent: str
     group: str
-    probability: float | None
+    level: float | None
     rows: int
     valid: int
     objective: float
@@ -54,6 +57,7 @@ class Line:
     high: float = NAN
     decision_ms_p50: float = NAN
     decision_ms_p99: float = NAN
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def significant(self) -> bool:
@@ -66,34 +70,36 @@ class Summary:
     """All lines of an evaluation.
 
     Attributes:
-        lines: by probability, then group, then agent in the order they were asked for.
+        measure: what the objective is.
+        lines: by level, then group, then agent in the order they were asked for.
         agents: their names.
         groups: names of the groups, without the overall means.
-        probabilities: those that were asked for; (None,) where there is at most one.
+        levels: those that were asked for; (None,) where there is at most one.
     """
 
+    measure: Measure
     lines: tuple[Line, ...]
     agents: tuple[str, ...]
     groups: tuple[str, ...]
-    probabilities: tuple[float | None, ...]
+    levels: tuple[float | None, ...]
 
-    def line(self, agent: str, group: str, probability: float | None = None) -> Line:
+    def line(self, agent: str, group: str, level: float | None = None) -> Line:
         """Return a line.
 
         Raises:
             KeyError: there is none.
         """
         for line in self.lines:
-            if (line.agent, line.group, line.probability) == (agent, group, probability):
+            if (line.agent, line.group, line.level) == (agent, group, level):
                 return line
-        raise KeyError((agent, group, probability))
+        raise KeyError((agent, group, level))
 
     def best_rule(
-        self, rules: Sequence[str], group: str, probability: float | None = None
+        self, rules: Sequence[str], group: str, level: float | None = None
     ) -> Line | None:
-        """Return the line of the rule with the lowest mean objective, None without rules."""
-        lines = [self.line(rule, group, probability) for rule in rules if rule in self.agents]
-        return _lowest(lines)
+        """Return the line of the rule with the best mean objective, None without rules."""
+        lines = [self.line(rule, group, level) for rule in rules if rule in self.agents]
+        return _best(self.measure, lines)
 
 
 def summarise(result: EvaluationResult) -> Summary:
@@ -101,32 +107,32 @@ def summarise(result: EvaluationResult) -> Summary:
     agents = tuple(dict.fromkeys(row.agent for row in result.rows))
     groups = tuple(dict.fromkeys(row.group for row in result.rows))
     lines: list[Line] = []
-    for probability in result.probabilities:
-        rows = [row for row in result.rows if probability is None or row.probability == probability]
+    for level in result.levels:
+        rows = [row for row in result.rows if level is None or result.level_of(row) == level]
         parts = [
-            _group_lines(result, [row for row in rows if row.group == group], group, probability)
+            _group_lines(result, [row for row in rows if row.group == group], group, level)
             for group in groups
         ]
         lines += [line for part in parts for line in part]
-        lines += _group_lines(result, rows, ALL_INSTANCES, probability)
-        lines += [_mean_of_groups(agent, parts, probability) for agent in agents]
-    return Summary(tuple(lines), agents, groups, result.probabilities)
+        lines += _group_lines(result, rows, ALL_INSTANCES, level)
+        lines += [_mean_of_groups(agent, parts, level) for agent in agents]
+    return Summary(result.measure, tuple(lines), agents, groups, result.levels)
 
 
 def _group_lines(
-    result: EvaluationResult, rows: Sequence[Row], group: str, probability: float | None
+    result: EvaluationResult, rows: Sequence[Row], group: str, level: float | None
 ) -> list[Line]:
     by_agent: dict[str, list[Row]] = {}
     for row in rows:
         by_agent.setdefault(row.agent, []).append(row)
-    lines = [_line(result, agent, found, group, probability) for agent, found in by_agent.items()]
+    lines = [_line(result, agent, found, group, level) for agent, found in by_agent.items()]
     rival = _rival(result, lines)
     if rival is None:
         return lines
     return [
         line
         if line.agent == rival
-        else _compared(line, by_agent[line.agent], rival, by_agent[rival])
+        else _compared(result, line, by_agent[line.agent], rival, by_agent[rival])
         for line in lines
     ]
 
@@ -136,7 +142,7 @@ def _line(
     agent: str,
     rows: Sequence[Row],
     group: str,
-    probability: float | None,
+    level: float | None,
 ) -> Line:
     valid = [row for row in rows if row.valid]
     times = [
@@ -149,40 +155,53 @@ def _line(
     return Line(
         agent,
         group,
-        probability,
+        level,
         rows=len(rows),
         valid=len(valid),
         objective=_mean([row.objective for row in valid]),
         gap=_mean([row.gap for row in valid]),
         decision_ms_p50=float(p50),
         decision_ms_p99=float(p99),
+        details=_details(rows, valid),
     )
+
+
+def _details(rows: Sequence[Row], valid: Sequence[Row]) -> dict[str, float]:
+    means = {"seconds": _mean([row.seconds for row in rows])}
+    names = dict.fromkeys(name for row in valid for name in row.details)
+    return means | {name: _mean([row.details[name] for row in valid]) for name in names}
 
 
 def _rival(result: EvaluationResult, lines: Sequence[Line]) -> str | None:
     """Return whom all others are compared with."""
     if len(lines) < 2:
         return None
-    best = _lowest([line for line in lines if line.agent in result.rules])
+    best = _best(result.measure, [line for line in lines if line.agent in result.rules])
     return lines[0].agent if best is None else best.agent
 
 
-def _lowest(lines: Sequence[Line]) -> Line | None:
-    """Return the line with the lowest mean among those with most valid schedules."""
+def _best(measure: Measure, lines: Sequence[Line]) -> Line | None:
+    """Return the line with the best mean among those with most valid schedules."""
     most = max((line.valid for line in lines), default=0)
     return min(
         (line for line in lines if line.valid == most and most > 0),
-        key=lambda line: line.objective,
+        key=lambda line: measure.cost(line.objective),
         default=None,
     )
 
 
-def _compared(line: Line, rows: Sequence[Row], rival: str, rival_rows: Sequence[Row]) -> Line:
+def _compared(
+    result: EvaluationResult,
+    line: Line,
+    rows: Sequence[Row],
+    rival: str,
+    rival_rows: Sequence[Row],
+) -> Line:
     """Return the line with its paired difference to a rival."""
-    mine, theirs = _by_episode(rows), _by_episode(rival_rows)
+    mine, theirs = _by_episode(result, rows), _by_episode(result, rival_rows)
     common = [episode for episode in mine if episode in theirs]
-    if not common:
-        return replace(line, versus=rival)
+    if not sum(theirs[episode] for episode in common) > 0:
+        return replace(line, versus=rival)  # nothing that a difference could be a share of
     # Seeds of one instance are no independent draws of instances: an instance is one unit,
     # unless there is only one.
     several = len({episode[:2] for episode in common}) > 1
@@ -197,20 +216,20 @@ def _compared(line: Line, rows: Sequence[Row], rival: str, rival_rows: Sequence[
     return replace(line, versus=rival, difference=found.value, low=found.low, high=found.high)
 
 
-def _by_episode(rows: Sequence[Row]) -> dict[tuple[object, ...], float]:
+def _by_episode(result: EvaluationResult, rows: Sequence[Row]) -> dict[tuple[object, ...], float]:
     return {
-        (row.scenario, row.instance, row.seed, row.probability): row.objective
+        (row.scenario, row.instance, row.seed, result.level_of(row)): row.objective
         for row in rows
         if row.valid
     }
 
 
-def _mean_of_groups(agent: str, parts: Sequence[Sequence[Line]], probability: float | None) -> Line:
+def _mean_of_groups(agent: str, parts: Sequence[Sequence[Line]], level: float | None) -> Line:
     lines = [line for part in parts for line in part if line.agent == agent]
     return Line(
         agent,
         ALL_GROUPS,
-        probability,
+        level,
         rows=sum(line.rows for line in lines),
         valid=sum(line.valid for line in lines),
         objective=_mean([line.objective for line in lines]),

@@ -16,6 +16,8 @@ from dispatchgym.agents.summary import ALL_GROUPS, ALL_INSTANCES, Line, Summary,
 
 if TYPE_CHECKING:
     from dispatchgym.agents.evaluation import EvaluationResult
+    from dispatchgym.agents.problems.base import Column as ExtraColumn
+    from dispatchgym.agents.problems.base import Level
 
 __all__ = ["WIDTH", "as_text", "tables"]
 
@@ -24,7 +26,7 @@ AGENT_WIDTH = 19
 REFERENCE_NAMES = {
     "optimum": "a proven optimum",
     "best_known": "the best known value",
-    "bound": "a lower bound",
+    "bound": "a {} bound",
 }
 
 
@@ -35,15 +37,15 @@ def tables(result: EvaluationResult) -> list[RenderableType]:
         result: an evaluation, which may be incomplete.
 
     Returns:
-        Renderables of at most 80 columns. One shutdown probability: an overall table, then
-        objective, gap and paired difference by group. Several: means by probability, the best
-        rule by group and probability, and what is not a rule against the best rule.
+        Renderables of at most 80 columns. One level (such as a shutdown probability): an overall
+        table, then objective, gap and paired difference by group. Several: means by level, the
+        best rule by group and level, and what is not a rule against the best rule.
     """
     summary = result.summary()
     if not summary.lines:
         return [Text("No episode was finished.")]
-    if len(summary.probabilities) > 1:
-        shown = [*_by_probability(result, summary)]
+    if len(summary.levels) > 1:
+        shown = [*_by_level(result, summary)]
     else:
         shown = [*_overall(result, summary), *_by_group(result, summary)]
     return [*shown, Text(_footnote(result))]
@@ -58,16 +60,17 @@ def as_text(renderables: Iterable[RenderableType], width: int = WIDTH) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
-# --- One shutdown probability ----------------------------------------------------------------
+# --- One level -------------------------------------------------------------------------------
 
 
 def _overall(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
-    lines = _sorted([line for line in summary.lines if line.group == ALL_INSTANCES])
+    number = result.measure.text
+    lines = _sorted(result, [line for line in summary.lines if line.group == ALL_INSTANCES])
     by_group = {line.agent: line for line in summary.lines if line.group == ALL_GROUPS}
-    columns = [Column("mean", [_number(line.objective) for line in lines])]
+    columns = [Column("mean", [number(line.objective) for line in lines])]
     title = f"Mean {_title(result)}"
     if len(summary.groups) > 1:
-        means = [_number(by_group[line.agent].objective) for line in lines]
+        means = [number(by_group[line.agent].objective) for line in lines]
         columns.append(Column("groups", means))
         title += " (groups: mean over groups)"
     columns.append(Column("gap %", [_percent(line.gap) for line in lines]))
@@ -75,6 +78,10 @@ def _overall(result: EvaluationResult, summary: Summary) -> list[RenderableType]
     if rival is not None:
         heading = f"% vs {_agent(rival, 10)} [95 %]"
         columns.append(Column(heading, [_difference(line) for line in lines]))
+    columns += [
+        Column(extra.heading, [_detail(line, extra) for line in lines])
+        for extra in result.problem.columns
+    ]
     columns += _costs(lines)
     return _cut(title, "agent", [_agent(line.agent) for line in lines], columns)
 
@@ -83,7 +90,8 @@ def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType
     if len(summary.groups) < 2:
         return []
     means = [ALL_INSTANCES, ALL_GROUPS]
-    shown = _pivot(result, summary, f"Mean {result.problem.objective} by group", _objective, means)
+    title = f"Mean {result.measure.words} by group"
+    shown = _pivot(result, summary, title, lambda line: result.measure.text(line.objective), means)
     shown += _pivot(result, summary, "Gap by group, %", lambda line: _percent(line.gap), means)
     if any(line.versus for line in summary.lines):
         rival = "the best rule of each group" if result.rules else summary.agents[0]
@@ -100,7 +108,8 @@ def _pivot(
     means: Sequence[str],
 ) -> list[RenderableType]:
     """Return a table of agents by groups, cut into several where it is too wide."""
-    order = [line.agent for line in _sorted([x for x in summary.lines if x.group == ALL_INSTANCES])]
+    lines = [line for line in summary.lines if line.group == ALL_INSTANCES]
+    order = [line.agent for line in _sorted(result, lines)]
     columns = []
     for group in [*summary.groups, *means]:
         texts = [cell(summary.line(agent, group)) for agent in order]
@@ -108,36 +117,35 @@ def _pivot(
     return _cut(title, "agent", [_agent(name) for name in order], columns)
 
 
-# --- Several shutdown probabilities ----------------------------------------------------------
+# --- Several levels --------------------------------------------------------------------------
 
 
-def _by_probability(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
-    order = [
-        line.agent
-        for line in _sorted(
-            [
-                line
-                for line in summary.lines
-                if line.group == ALL_GROUPS and line.probability == summary.probabilities[-1]
-            ]
-        )
+def _by_level(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
+    last = [
+        line
+        for line in summary.lines
+        if line.group == ALL_GROUPS and line.level == summary.levels[-1]
     ]
+    order = [line.agent for line in _sorted(result, last)]
     by_mean = {
         group: [
-            Column(f"q={q:g}", [_number(summary.line(name, group, q).objective) for name in order])
-            for q in _asked(summary)
+            Column(
+                _at(result, level),
+                [result.measure.text(summary.line(name, group, level).objective) for name in order],
+            )
+            for level in _asked(summary)
         ]
         for group in (ALL_GROUPS, ALL_INSTANCES)
     }
     shown: list[RenderableType] = [Text(f"Mean {_title(result)}", style="bold")]
-    words = f"{ALL_GROUPS}, by shutdown probability q"
+    words = f"{ALL_GROUPS}, by {_level(result).words} {_level(result).symbol}"
     if by_mean[ALL_GROUPS] == by_mean[ALL_INSTANCES]:
         words = f"{ALL_INSTANCES} and {words}" if len(summary.groups) > 1 else words
         del by_mean[ALL_INSTANCES]
     names = [_agent(name) for name in order]
-    shown += _cut(words.capitalize(), "agent", names, by_mean[ALL_GROUPS])
+    shown += _cut(_capitalised(words), "agent", names, by_mean[ALL_GROUPS])
     if ALL_INSTANCES in by_mean:
-        shown += _cut(ALL_INSTANCES.capitalize(), "agent", names, by_mean[ALL_INSTANCES])
+        shown += _cut(_capitalised(ALL_INSTANCES), "agent", names, by_mean[ALL_INSTANCES])
     if result.rules and len(summary.groups) > 1:
         shown += _best_rules(result, summary)
     return shown + _against_rules(result, summary)
@@ -145,34 +153,46 @@ def _by_probability(result: EvaluationResult, summary: Summary) -> list[Renderab
 
 def _best_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
     columns = []
-    for q in _asked(summary):
-        best = [summary.best_rule(result.rules, group, q) for group in summary.groups]
-        texts = ["-" if x is None else f"{_number(x.objective)} {x.agent}" for x in best]
-        columns.append(Column(f"q={q:g}", texts))
-    title = f"Mean {result.problem.objective} of the best rule by group"
+    number = result.measure.text
+    for level in _asked(summary):
+        best = [summary.best_rule(result.rules, group, level) for group in summary.groups]
+        texts = ["-" if x is None else f"{number(x.objective)} {x.agent}" for x in best]
+        columns.append(Column(_at(result, level), texts))
+    title = f"Mean {result.measure.words} of the best rule by group"
     return _cut(title, "group", list(summary.groups), columns)
 
 
 def _against_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
-    """Return one table with a line for each agent that is no rule and each probability."""
+    """Return one table with a line for each agent that is no rule and each level."""
     others = [name for name in summary.agents if name not in result.rules]
-    lines = [summary.line(agent, ALL_INSTANCES, q) for agent in others for q in _asked(summary)]
+    asked = _asked(summary)
+    lines = [summary.line(agent, ALL_INSTANCES, level) for agent in others for level in asked]
     if not lines:
         return []
     columns = [
-        Column("q", [f"{line.probability:g}" for line in lines]),
-        Column("mean", [_number(line.objective) for line in lines]),
+        Column(_level(result).symbol, [f"{line.level:g}" for line in lines]),
+        Column("mean", [result.measure.text(line.objective) for line in lines]),
         Column("gap %", [_percent(line.gap) for line in lines]),
         Column("% vs best [95 %]", [_difference(line) for line in lines]),
         Column("rule", [_agent(line.versus or "", 8) for line in lines]),
         *_costs(lines),
     ]
-    title = "Against the best rule at each q, mean over instances"
+    title = f"Against the best rule at each {_level(result).symbol}, mean over instances"
     return _cut(title, "agent", [_agent(line.agent, 16) for line in lines], columns)
 
 
 def _asked(summary: Summary) -> list[float]:
-    return [q for q in summary.probabilities if q is not None]
+    return [level for level in summary.levels if level is not None]
+
+
+def _level(result: EvaluationResult) -> Level:
+    """Return what the levels of an evaluation at several levels are."""
+    assert result.problem.level is not None
+    return result.problem.level
+
+
+def _at(result: EvaluationResult, level: float) -> str:
+    return f"{_level(result).symbol}={level:g}"
 
 
 # --- Pieces ----------------------------------------------------------------------------------
@@ -236,13 +256,16 @@ def _title(result: EvaluationResult) -> str:
     episodes = f"{instances} instance{'s' * (instances != 1)}"
     if instances < len({(row.scenario, row.instance, row.seed) for row in result.rows}):
         episodes = f"{instances} instance{'s' * (instances != 1)} x {seeds} seeds"
-    return f"{result.problem.objective}, {result.mode}, {scenarios}: {episodes}"
+    return f"{result.measure.words}, {result.label}, {scenarios}: {episodes}"
 
 
 def _footnote(result: EvaluationResult) -> str:
     counts = reference_counts(result.rows)
-    kinds = [f"{REFERENCE_NAMES[kind]} ({count} rows)" for kind, count in counts.items()]
-    text = f"gap = {result.problem.objective} / reference - 1; reference: {', '.join(kinds)}."
+    more, words = result.measure.more_is_better, result.measure.words
+    side = "upper" if more else "lower"
+    kinds = [f"{REFERENCE_NAMES[k].format(side)} ({count} rows)" for k, count in counts.items()]
+    gap = f"1 - {words} / reference" if more else f"{words} / reference - 1"
+    text = f"gap = {gap}; reference: {', '.join(kinds)}."
     unfinished = sum(not row.valid for row in result.rows)
     if unfinished:
         text += f" Without a complete schedule, and left out of the means: {unfinished} rows."
@@ -260,23 +283,23 @@ def _heading(group: str) -> str:
     return "\n".join(group.rsplit(" ", 1))
 
 
-def _sorted(lines: Iterable[Line]) -> list[Line]:
-    """Return lines by mean objective, those without one last."""
-    return sorted(lines, key=lambda line: (math.isnan(line.objective), line.objective))
+def _sorted(result: EvaluationResult, lines: Iterable[Line]) -> list[Line]:
+    """Return lines by mean objective, the best first, those without one last."""
+    cost = result.measure.cost
+    return sorted(lines, key=lambda line: (math.isnan(line.objective), cost(line.objective)))
 
 
 def _agent(name: str, width: int = AGENT_WIDTH) -> str:
     return name if len(name) <= width else f"..{name[-(width - 2) :]}"
 
 
-def _objective(line: Line) -> str:
-    return _number(line.objective)
+def _capitalised(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+def _detail(line: Line, column: ExtraColumn) -> str:
+    value = line.details.get(column.key, math.nan)
+    return "-" if math.isnan(value) else f"{value:.{column.decimals}f}"
 
 
 def _percent(fraction: float) -> str:

@@ -15,12 +15,14 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure, Logger, configure
 
-from dispatchgym.agents.arena import Arena, Episode, find_problem
-from dispatchgym.agents.checkpoints import OPTIONS, PolicyFile
+from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.checkpoints import PolicyFile
 from dispatchgym.agents.curves import learning_curve
-from dispatchgym.agents.imitation import Imitation, RolloutTeacher, RuleTeacher, Teacher
+from dispatchgym.agents.imitation import Imitation, Teacher
 from dispatchgym.agents.policy import Policy, choose_device
 from dispatchgym.agents.ppo import make_ppo
+from dispatchgym.agents.problems import find_problem
+from dispatchgym.agents.problems.base import Problem
 from dispatchgym.agents.provenance import provenance
 from dispatchgym.agents.runs import (
     Progress,
@@ -32,7 +34,6 @@ from dispatchgym.agents.schedules import learning_rate
 from dispatchgym.configs.schemas import LearningRateConfig, TrainConfig
 from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
-from dispatchgym.envs.job_shop.render import gantt
 from dispatchgym.models import build_network
 
 if TYPE_CHECKING:
@@ -43,16 +44,6 @@ Report = Callable[[str, float, float, Mapping[str, float]], None]
 
 TABLE_SEED = 10_000
 """First seed of the comparison after training; the evaluations on the way use smaller ones."""
-
-
-def environment_options(config: TrainConfig) -> dict[str, Any]:
-    """Keyword arguments of the training environment."""
-    options = asdict(config.env)
-    interrupts = options.pop("interrupts")
-    options.pop("name")
-    if options["mode"] == "interrupting":
-        options["interrupts"] = interrupts
-    return options
 
 
 class Trainer:
@@ -78,18 +69,20 @@ class Trainer:
             CheckpointError: the checkpoint to resume from cannot be used.
         """
         check(config)
+        self.problem = find_problem(config.env.name)
+        self.problem.check_training(config)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
         self.report = report
         self.device = choose_device(config.device)
-        self.options = environment_options(config)
-        self.problem = find_problem(config.env.name)
+        self.options = self.problem.training_options(asdict(config.env))
+        kept = self.problem.policy_options
         self.file = PolicyFile(
             network=config.model.name,
             settings={key: value for key, value in asdict(config.model).items() if key != "name"},
             environment=self.problem.env_id.partition(":")[2],
-            options={key: value for key, value in self.options.items() if key in OPTIONS},
+            options={key: value for key, value in self.options.items() if key in kept},
         )
         torch.manual_seed(config.seed)
         self.bfloat16 = use_bfloat16(config.reduced_precision)
@@ -98,7 +91,7 @@ class Trainer:
         self.progress = Progress()
         self.latest: dict[str, float] = {}
         self.best = float("inf")
-        self.held_out = HeldOut(config, self.options)
+        self.held_out = HeldOut(config, self.problem, self.options)
         self.folder = resume or RunFolder.create(
             config.runs, config.experiment_name, asdict(config)
         )
@@ -217,21 +210,23 @@ class Trainer:
     def _warm_up(self) -> None:
         """Solve and compile what the phases need before the clock runs."""
         self.report("compile", 0.0, 0.0, {})
-        self.teacher, self.changes = make_teacher(self.config)
+        self.teacher, self.changes = self.problem.make_teacher(self.config)
         vec = self._vector(2, **self.changes)
         if self.teacher is not None:
             self.teacher.label(vec)
         vec.step(vec.rule_action(vec.rules[0]))
-        self.held_out.rules()
+        self.held_out.prepare()
         self._started = time.perf_counter() - self.progress.seconds
 
     def draw_schedule(self, policy: Policy, path: Path) -> None:
-        """Write a Gantt picture of the first held-out episode; put pictures into TensorBoard."""
+        """Draw the first held-out episode; put pictures into TensorBoard."""
         instance, episode = self.held_out.first_episode(policy)
-        title = f"{policy.name}: {instance.name}, makespan {episode.objective:.0f}"
-        figure = gantt(instance, episode.schedule, path, title=title)
+        measure = self.held_out.measure
+        score = f"{measure.words} {measure.text(episode.objective)}"
+        title = f"{policy.name}: {instance.name}, {score}"
+        figure = self.problem.draw(instance, episode.schedule, path, title)
         self.logger.record("pictures/schedule", Figure(figure, close=True))
-        curve = learning_curve(self.folder.history)
+        curve = learning_curve(self.folder.history, measure.words)
         self.logger.record("pictures/learning_curve", Figure(curve, close=True))
         self.logger.dump(self.progress.decisions)
 
@@ -359,14 +354,6 @@ def check(config: TrainConfig) -> None:
         raise ParameterError("budget: found neither steps nor seconds, expected one of them")
     if not 0 <= imitation.share <= 1:
         raise ParameterError(f"agent.imitation.share: found {imitation.share}, expected 0 to 1")
-    if config.env.observation != "graph":
-        raise ParameterError(
-            f"env.observation: found {config.env.observation!r}; the network reads 'graph'"
-        )
-    if config.env.reward != "lb_delta":
-        raise ParameterError(
-            f"env.reward: found {config.env.reward!r}; values are learned for 'lb_delta'"
-        )
 
 
 def use_bfloat16(choice: str) -> bool:
@@ -387,46 +374,36 @@ def rate_of(settings: LearningRateConfig) -> Callable[[float], float]:
     return learning_rate(settings.schedule, settings.initial, settings.final)
 
 
-def make_teacher(config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
-    """The teacher a configuration names, and options of the environment it teaches in."""
-    settings, env = config.agent.imitation, config.env
-    bases = [(str(rule), int(limit)) for rule, limit in settings.bases]
-    if settings.teacher == "none":
-        return None, {}
-    if settings.teacher == "rollout":
-        return RolloutTeacher(bases, settings.limit, settings.margin), {}
-    if settings.teacher == "exact":
-        from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
-
-        pool = InstancePool.draw(env.scenario, settings.instances)
-        teacher = ExactTeacher(pool, env.mode, env.swap, settings.solve_seconds)
-        return teacher, {"scenario": pool}
-    return RuleTeacher(settings.teacher, settings.limit, bases), {}
-
-
 class HeldOut:
-    """The same held-out episodes each time, and what the rules make of them."""
+    """The same held-out episodes each time, and what the rules make of them.
 
-    def __init__(self, config: TrainConfig, options: Mapping[str, Any]) -> None:
+    Attributes:
+        scenario: what is played.
+        arena: the episodes.
+        measure: what their objective is.
+    """
+
+    def __init__(self, config: TrainConfig, problem: Problem, options: Mapping[str, Any]) -> None:
         """Find the instances; rules play when the first score is asked for."""
         held_out = config.held_out
         chosen = dict(options)
         trained_on = chosen.pop("scenario")
         self.scenario = held_out.scenario or trained_on
-        if held_out.probability is not None and "interrupts" in chosen:
-            chosen["interrupts"] = {**chosen["interrupts"], "probability": held_out.probability}
-        self.arena = Arena(
-            find_problem(config.env.name), self.scenario, tuple(range(held_out.seeds)), chosen
-        )
-        self.bounds = np.array([instance.lower_bound for instance in self.arena.instances], float)
+        if held_out.level is not None:
+            chosen = problem.at_level(chosen, held_out.level)
+        self.arena = Arena(problem, self.scenario, tuple(range(held_out.seeds)), chosen)
+        self.measure = self.arena.measure
         self._rules: dict[str, float] = {}
+        self._references: list[float] = []
 
-    def rules(self) -> dict[str, float]:
-        """Mean makespan of each rule."""
+    def prepare(self) -> None:
+        """Do what takes time and is needed once: play the rules, find the references."""
+        problem = self.arena.problem
         if not self._rules:
-            for rule in self.arena.problem.rules():
-                self._rules[rule] = _mean_makespan(self.arena.run_rule(rule))
-        return self._rules
+            for rule in problem.rules():
+                played = self.arena.run_rule(rule, **problem.rule_options)
+                self._rules[rule] = _mean(played)
+            self._references = [problem.held_out_reference(i) for i in self.arena.instances]
 
     def _play(self, policy: Policy) -> list[Episode]:
         return self.arena.play(lambda _, observation: policy.act(observation))[0]
@@ -435,31 +412,29 @@ class HeldOut:
         """Let the policy play greedily.
 
         Returns:
-            `makespan` (mean), `gap` (mean over episodes of makespan / lower bound - 1),
-            `best_rule` (mean makespan of the best rule) and `vs_best_rule`
-            (makespan / best_rule - 1: negative is better).
+            `objective` (mean), `gap` (mean over the episodes that have one), `best_rule` (mean
+            objective of the best rule) and `vs_best_rule` (the difference to it as a fraction:
+            negative is better, whether more or less is).
         """
+        self.prepare()
         episodes = self._play(policy)
-        makespan = _mean_makespan(episodes)
-        best_rule = min(self.rules().values())
-        ratios = np.array([episode.objective for episode in episodes]) / self.bounds
+        gaps = [
+            self.measure.gap(episode.objective, reference)
+            for episode, reference in zip(episodes, self._references, strict=True)
+        ]
+        objective = _mean(episodes)
+        best_rule = min(self._rules.values(), key=self.measure.cost)
         return {
-            "makespan": makespan,
-            "gap": float(ratios.mean() - 1.0),
+            "objective": objective,
+            "gap": float(np.nanmean(gaps)),
             "best_rule": best_rule,
-            "vs_best_rule": makespan / best_rule - 1.0,
+            "vs_best_rule": self.measure.gap(objective, best_rule),
         }
 
     def first_episode(self, policy: Policy) -> tuple[Any, Episode]:
-        """Instance and greedy episode of the first held-out seed, without padding."""
-        instance, episode = self.arena.instances[0], self._play(policy)[0]
-        jobs, width = instance.machine.shape
-        cut = {
-            key: value[:jobs, :width] if key in ("start", "processing_end", "end") else value
-            for key, value in episode.schedule.items()
-        }
-        return instance, episode._replace(schedule=cut)
+        """Instance and greedy episode of the first held-out seed."""
+        return self.arena.instances[0], self._play(policy)[0]
 
 
-def _mean_makespan(episodes: list[Episode]) -> float:
+def _mean(episodes: list[Episode]) -> float:
     return float(np.mean([episode.objective for episode in episodes]))

@@ -9,16 +9,20 @@ from omegaconf import MISSING
 
 from dispatchgym.configs.schemas import register_schemas
 
-__all__ = ["register_evaluation_schemas"]
+__all__ = ["LEVELS", "register_evaluation_schemas"]
+
+LEVELS = ("probabilities", "migration_limits")
+"""Settings of `evaluate` that list what it is repeated at; each is of one problem."""
 
 
 @dataclass
 class SearchConfig:
-    """`search=none`, `search=best_of` or `search=rollout`."""
+    """`search=none`, `search=best_of` or `search=rollout`; `seconds` is a budget, 0 for none."""
 
     name: str = "none"
     samples: int = 128
     temperature: float = 1.0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -30,18 +34,28 @@ class ExactConfig:
 
 
 @dataclass
+class PlannerConfig:
+    """Heuristics that make a whole plan: seconds for one instance."""
+
+    time_limit: float = 5.0
+
+
+@dataclass
 class EvaluateConfig:
-    """Root of `evaluate.yaml`.
+    """Root of `evaluate.yaml`; the defaults of a problem are in the group `evaluate`.
 
     Attributes:
-        agents: `rules`, a rule, `rollout`, `exact`, a shipped agent, a checkpoint folder; or a
-            list of these.
-        scenario: a name, a file, or a list of these.
+        agents: `rules`, a rule, `exact`, another agent of the problem, a shipped agent, a
+            checkpoint folder; or a list of these.
+        scenario: a name, a file, a folder or pattern of files, or a list of these.
         seeds: N for seeds 0..N-1, or a list.
-        mode: short for `env.mode`: `classic`, `blocking` or `interrupting`.
-        probabilities: shutdown probabilities, each of which is evaluated; null: that of `env`.
+        mode: job shop: short for `env.mode`: `classic`, `blocking` or `interrupting`.
+        probabilities: job shop: shutdown probabilities, each of which is evaluated; null: that
+            of `env`.
+        migration_limits: VM rescheduling: the same for migration limits.
         search: test-time search of named agents.
         exact: the exact solver.
+        planner: heuristics that make a whole plan.
         out: results go to this file, .json or .csv.
         pictures: pictures go to this folder.
         progress: show a progress bar.
@@ -51,12 +65,14 @@ class EvaluateConfig:
 
     env: Any = MISSING
     agents: Any = "rules"
-    scenario: Any = "la"
+    scenario: Any = MISSING
     seeds: Any = 5
     mode: str | None = None
     probabilities: list[float] | None = None
+    migration_limits: list[int] | None = None
     search: SearchConfig = field(default_factory=SearchConfig)
     exact: ExactConfig = field(default_factory=ExactConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     out: str | None = None
     pictures: str | None = None
     progress: bool = True
@@ -65,26 +81,26 @@ class EvaluateConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """Root of `benchmark.yaml`.
+    """Root of `benchmark.yaml`; the defaults of a problem are in the group `benchmark`.
 
     Attributes:
         scenario: what is played.
         num_envs: lanes stepped together.
-        mode: short for `env.mode`.
-        rule: the rule of the kernel measurement.
+        mode: job shop: short for `env.mode`.
+        rule: the rule of the kernel measurement; null: one that the problem chooses.
         seconds: length of one measurement, above 0.
         repeats: measurements of each kind; the median counts.
         threads: threads of the stepping measurement; 0 for all.
         out: results go to this JSON file.
-        peers: also measure JSSEnv and JobShopLib's environment.
+        peers: job shop: also measure JSSEnv and JobShopLib's environment.
         peers_python: Python that has them; this one when null.
     """
 
     env: Any = MISSING
-    scenario: str = "random_10x10"
+    scenario: str = MISSING
     num_envs: int = 256
     mode: str | None = None
-    rule: str = "spt"
+    rule: str | None = None
     seconds: float = 2.0
     repeats: int = 5
     threads: int = 0

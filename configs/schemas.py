@@ -54,6 +54,34 @@ class JobShopModelConfig:
 
 
 @dataclass
+class VMReschedulingConfig:
+    """`env=vm_rescheduling`: the options of `dispatchgym/VMRescheduling-v0`.
+
+    `migration_limit` and `objective` are those of the scenario where they are null.
+    """
+
+    name: str = "vm_rescheduling"
+    scenario: str = "S"
+    action_mode: str = "two_step"
+    numa_rule: str = "best"
+    allow_stay: bool = False
+    allow_stop: bool = True
+    migration_limit: int | None = None
+    objective: Any = None
+    observation: str = "graph"
+    reward_scale: float | None = None
+
+
+@dataclass
+class VMReschedulingModelConfig:
+    """`model=vm_rescheduling`: the numbers of the network of VM rescheduling."""
+
+    name: str = "vm_rescheduling"
+    hidden: int = 64
+    layers: int = 2
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -67,13 +95,14 @@ class ImitationConfig:
     """Warm start from a teacher before reinforcement learning.
 
     Attributes:
-        teacher: `none`, `rollout`, `exact`, or the name of a rule.
+        teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
+            the job shop.
         share: part of the whole budget spent on imitation, 0 to 1.
-        num_envs: shops played side by side.
-        bases: pairs of rule and limit on jobs in the shop (0: none) that complete an episode;
-            they are the teacher of `rollout` and estimate the value for a rule.
-        limit: of the rule that teaches or leads: wait rather than let in a job that would make
-            more than limit * sqrt(machines) jobs in the shop; 0: never.
+        num_envs: episodes played side by side.
+        bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
+            episode; they are the teacher of `rollout` and estimate the value for a rule.
+        limit: job shop: of the rule that teaches or leads: wait rather than let in a job that
+            would make more than limit * sqrt(machines) jobs in the shop; 0: never.
         margin: for `rollout`: relative gain that another action than the leading rule's must
             promise before it counts as better.
         label_every: the teacher labels each lane at every such decision.
@@ -143,7 +172,7 @@ class HeldOutConfig:
 
     Attributes:
         scenario: null means the training scenario, with other seeds.
-        probability: shutdown probability; null means that of the training.
+        level: shutdown probability or migration limit; null means that of the training.
         seeds: number of held-out episodes; seed numbers 0, 1, ...
         times: evaluations during training, evenly spread over the budget; each writes the
             checkpoint `last`.
@@ -152,7 +181,7 @@ class HeldOutConfig:
     """
 
     scenario: str | None = None
-    probability: float | None = None
+    level: float | None = None
     seeds: int = 64
     times: int = 10
     table: bool = True
@@ -189,8 +218,8 @@ class TrainConfig:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "env": {"job_shop": JobShopConfig},
-    "model": {"job_shop": JobShopModelConfig},
+    "env": {"job_shop": JobShopConfig, "vm_rescheduling": VMReschedulingConfig},
+    "model": {"job_shop": JobShopModelConfig, "vm_rescheduling": VMReschedulingModelConfig},
     "agent": {"ppo": PPOConfig},
 }
 """Config group -> name -> schema."""

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dispatchgym._cli import command
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
 from dispatchgym.envs.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from dispatchgym.agents.problems.base import Problem
 
 __all__ = ["main", "measure_peers", "measure_speed"]
 
@@ -28,19 +31,19 @@ def main(config: Any) -> None:
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from dispatchgym.agents.arena import find_problem
+    from dispatchgym.agents.problems import find_problem
     from dispatchgym.agents.provenance import provenance, write_json
-    from dispatchgym.agents.settings import environment_options
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     console = Console(highlight=False)
     problem = find_problem(plain["env"]["name"])
+    jobs = problem.peer_jobs(plain["scenario"]) if plain["peers"] else []
     with console.status("compiling and measuring"):
         found = measure_speed(
             problem,
             plain["scenario"],
             plain["num_envs"],
-            options=environment_options(plain["env"], plain["mode"]),
+            options=problem.environment_options(plain["env"], plain["mode"]),
             rule=plain["rule"],
             seconds=plain["seconds"],
             repeats=plain["repeats"],
@@ -49,7 +52,6 @@ def main(config: Any) -> None:
     found = {"meta": provenance(), **found}
     if plain["peers"]:
         with console.status("measuring JSSEnv and JobShopLib"):
-            jobs = problem.module.make_instance(plain["scenario"], 0).jobs()
             found["peers"] = measure_peers(
                 jobs, plain["peers_python"] or sys.executable, plain["seconds"], plain["repeats"]
             )
@@ -60,12 +62,12 @@ def main(config: Any) -> None:
 
 
 def measure_speed(
-    problem: Any,
+    problem: Problem,
     scenario: Any,
     num_envs: int,
     *,
     options: dict[str, Any] | None = None,
-    rule: str = "spt",
+    rule: str | None = None,
     seconds: float = 2.0,
     repeats: int = 5,
     threads: int = 0,
@@ -78,11 +80,11 @@ def measure_speed(
     and given apart.
 
     Args:
-        problem: a `dispatchgym.agents.arena.Problem`.
+        problem: what is measured.
         scenario: what is played.
         num_envs: number of lanes B, at least 1.
         options: keyword arguments of the environment.
-        rule: the rule of the kernel measurement.
+        rule: the rule of the kernel measurement; None: one that the problem chooses.
         seconds: length of one measurement, above 0.
         repeats: measurements of each kind, at least 1.
         threads: threads of the stepping measurement; 0 for all.
@@ -100,6 +102,7 @@ def measure_speed(
     import numba
 
     _check_positive(num_envs=num_envs, seconds=seconds, repeats=repeats)
+    rule = rule or problem.kernel_rule
     most = numba.get_num_threads()
     if not 0 <= threads <= most:
         raise ParameterError(f"threads: found {threads}, expected 0 (all) to {most}")
@@ -119,7 +122,7 @@ def measure_speed(
     stepping = _median(lambda: _time_steps(vector, seconds), repeats)
     copying = _median(lambda: _time_copies(vector, min(seconds, 0.5)), repeats)
     numba.set_num_threads(1)
-    kernel = _median(lambda: _time_rule(vector, rule, seconds), repeats)
+    kernel = _median(lambda: _time_rule(problem, vector, rule, seconds), repeats)
     numba.set_num_threads(most)
     seconds_a_step = num_envs / stepping["steps_per_second"]
     return {
@@ -215,16 +218,14 @@ def _time_copies(vector: Any, seconds: float) -> dict[str, float]:
     return {"seconds_a_copy": (time.perf_counter() - begin) / rounds}
 
 
-def _time_rule(vector: Any, rule: str, seconds: float) -> dict[str, float]:
-    from dispatchgym.envs.job_shop.kernel import DECISIONS
-
+def _time_rule(problem: Problem, vector: Any, rule: str, seconds: float) -> dict[str, float]:
     spent, decisions, seed = 0.0, 0, 0
     while spent < seconds:
         vector.reset(seed=seed)
         begin = time.perf_counter()
-        vector.run_rule(rule)
+        final = vector.run_rule(rule)
         spent += time.perf_counter() - begin
-        decisions += int(vector.simulation.state.scalar[:, DECISIONS].sum())
+        decisions += problem.decisions(vector, final)
         seed += vector.num_envs
     return {"kernel_steps_per_second": decisions / spent}
 

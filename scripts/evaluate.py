@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dispatchgym._cli import command
-from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
-from dispatchgym.envs.core.errors import EvaluationError
+from dispatchgym.configs.evaluation_schemas import LEVELS, register_evaluation_schemas
+from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 
 if TYPE_CHECKING:
     from dispatchgym.agents.evaluation import EvaluationResult
+    from dispatchgym.agents.problems.base import Problem
 
 __all__ = ["main"]
 
@@ -21,25 +22,25 @@ def main(config: Any) -> None:
     """Compare the agents as configured."""
     from omegaconf import OmegaConf
 
-    from dispatchgym.agents.entrants import Search
+    from dispatchgym.agents.entrants import Effort, Search
     from dispatchgym.agents.evaluation import Evaluation
-    from dispatchgym.agents.settings import environment_options
+    from dispatchgym.agents.problems import find_problem
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for key in ("out", "pictures"):
         if plain[key] is not None:
             _check_place(key, Path(plain[key]), folder=key == "pictures")
+    problem = find_problem(plain["env"]["name"])
+    levels = _levels(plain, problem)
     evaluation = Evaluation(
         plain["agents"],
         plain["scenario"],
         plain["seeds"],
-        problem=plain["env"]["name"],
-        options=environment_options(
-            plain["env"], plain["mode"], interrupted=plain["probabilities"] is not None
-        ),
-        probabilities=plain["probabilities"],
+        problem=problem.name,
+        options=problem.environment_options(plain["env"], plain["mode"], levels=levels is not None),
+        levels=levels,
         search=Search(**plain["search"]),
-        **plain["exact"],
+        effort=Effort(**plain["exact"], plan_seconds=plain["planner"]["time_limit"]),
     )
     _limit_threads(plain["threads"])
     try:
@@ -50,6 +51,18 @@ def main(config: Any) -> None:
             _deliver(evaluation.result, plain["out"], plain["pictures"])
         raise
     _deliver(evaluation.result, plain["out"], plain["pictures"])
+
+
+def _levels(plain: dict[str, Any], problem: Problem) -> list[float] | None:
+    """Return the values of the problem's level, refusing those of another problem."""
+    own = None if problem.level is None else problem.level.option
+    for name in LEVELS:
+        if plain[name] is not None and name != own:
+            raise ParameterError(
+                f"{name}: found {plain[name]}, but env={problem.name} has no such setting"
+                + ("" if own is None else f"; its own is {own}")
+            )
+    return None if own is None else plain[own]
 
 
 def _limit_threads(threads: int) -> None:

@@ -27,37 +27,39 @@ def main(config: Any) -> None:
     out = None if plain["out"] is None else Path(plain["out"]).expanduser()
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise ParameterError(f"out: found {out}, expected a name that ends in {_listed(SUFFIXES)}")
-    arena = _arena(plain)
+    arena, label = _arena(plain)
     entrant = _entrant(plain, arena)
     episode = entrant.play(arena)[0]
     if not episode.schedule:
         raise EvaluationError(f"{entrant.name} found no schedule; exact.time_limit=... gives time")
-    title = plain["title"] or _title(arena, entrant, episode)
+    title = plain["title"] or _title(arena, label, entrant, episode)
     _draw(arena, episode, out, title, plain["frames"])
 
 
-def _arena(plain: dict[str, Any]) -> Arena:
-    """Return the one episode that is drawn, ready to be played."""
-    from dispatchgym.agents.arena import Arena, find_problem
+def _arena(plain: dict[str, Any]) -> tuple[Arena, str]:
+    """Return the one episode that is drawn, ready to be played, and its setting in a word."""
+    from dispatchgym.agents.arena import Arena
+    from dispatchgym.agents.problems import find_problem
     from dispatchgym.agents.scenarios import find_scenarios
-    from dispatchgym.agents.settings import environment_options, find_settings
 
-    found = find_scenarios(plain["scenario"])
+    problem = find_problem(plain["env"]["name"])
+    found = find_scenarios(problem, plain["scenario"])
     if len(found) > 1:
         raise ScenarioError(
             f"scenario: {plain['scenario']!r} stands for {len(found)} instances, expected one: "
             f"{_listed([item.name for item in found[:3]])}, ..."
         )
-    (setting,) = find_settings(environment_options(plain["env"], plain["mode"]))
-    problem = find_problem(plain["env"]["name"])
-    return Arena(problem, found[0].content, (plain["seed"],), setting.environment())
+    options = problem.environment_options(plain["env"], plain["mode"])
+    (setting,) = problem.settings(options, None)
+    return Arena(problem, found[0].content, (plain["seed"],), setting.environment()), setting.label
 
 
 def _entrant(plain: dict[str, Any], arena: Arena) -> Entrant:
-    from dispatchgym.agents.entrants import Search, find_entrants
+    from dispatchgym.agents.entrants import Effort, Search, find_entrants
 
     search = Search(**plain["search"])
-    found = find_entrants(plain["agents"], arena.problem, search, **plain["exact"])
+    effort = Effort(**plain["exact"], plan_seconds=plain["planner"]["time_limit"])
+    found = find_entrants(plain["agents"], arena.problem, search, effort)
     if len(found) > 1:
         raise ParameterError(
             f"agents: {plain['agents']!r} stands for {len(found)} agents, expected one: "
@@ -66,26 +68,23 @@ def _entrant(plain: dict[str, Any], arena: Arena) -> Entrant:
     return found[0]
 
 
-def _title(arena: Arena, entrant: Entrant, episode: Episode) -> str:
-    disturbed = arena.options["interrupts"] is not None
-    mode = "interrupting" if disturbed else arena.options["mode"]
-    seed = f", seed {arena.seeds[0]}" if disturbed else ""
-    done = episode.status == "finished"
-    result = f"makespan {episode.objective:.0f}" if done else episode.status
-    return f"{arena.instances[0].name}, {mode}{seed}: {entrant.name}, {result}"
+def _title(arena: Arena, label: str, entrant: Entrant, episode: Episode) -> str:
+    # A generated instance has the seed in its name.
+    seed = f", seed {arena.seeds[0]}" if arena.problem.varies(arena.options) else ""
+    measure, done = arena.measure, episode.status == "finished"
+    result = f"{measure.words} {measure.text(episode.objective)}" if done else episode.status
+    return f"{arena.instances[0].name}, {label}{seed}: {entrant.name}, {result}"
 
 
 def _draw(arena: Arena, episode: Episode, out: Path | None, title: str, frames: int) -> None:
-    from dispatchgym.envs.job_shop import render
-
-    instance, schedule = arena.instances[0], episode.schedule
+    problem, instance, schedule = arena.problem, arena.instances[0], episode.schedule
     if out is None:
-        print(title, *render.ansi(instance, schedule).splitlines()[1:], sep="\n")
+        print(title, problem.text(instance, schedule), sep="\n")
         return
     if out.suffix.lower() == ".gif":
-        render.animate(instance, schedule, out, frames=frames, title=title)
+        problem.film(instance, schedule, out, frames, title)
     else:
-        render.gantt(instance, schedule, out, title=title)
+        problem.draw(instance, schedule, out, title)
     print(f"{title}\npicture {out}")
 
 

@@ -5,9 +5,13 @@ import torch
 from dispatchgym.agents.imitation import (
     Imitation,
     LabelBuffer,
-    RolloutTeacher,
     RuleTeacher,
     label_loss,
+)
+from dispatchgym.agents.job_shop_teachers import (
+    RolloutTeacher,
+    ShopRuleTeacher,
+    rewards_to_come,
 )
 from dispatchgym.models import build_network
 
@@ -34,16 +38,17 @@ def make_imitation(vec, teacher, **changes):
 def test_costs_of_a_rule_single_out_its_action(make_vec):
     vec = make_vec()
     vec.reset(seed=0)
-    costs, outcome = RuleTeacher("mwkr").label(vec)
-    assert np.array_equal(costs.argmin(axis=1), vec.rule_action("mwkr"))
-    assert np.array_equal(np.isfinite(costs), vec.action_masks())
-    assert np.isnan(outcome).all()
+    for teacher in (RuleTeacher("mwkr"), ShopRuleTeacher("mwkr")):
+        costs, value = teacher.label(vec)
+        assert np.array_equal(costs.argmin(axis=1), vec.rule_action("mwkr"))
+        assert np.array_equal(np.isfinite(costs), vec.action_masks())
+        assert np.isnan(value).all()
 
 
 def test_a_limit_holds_jobs_back(make_vec):
     vec = make_vec(scenario="random_6x4", mode="blocking")
     vec.reset(seed=0)
-    teacher = RuleTeacher("blkrel", limit=1.0)
+    teacher = ShopRuleTeacher("blkrel", limit=1.0)
     waited = 0
     for _ in range(60):
         in_shop = vec.simulation.observations["jobs"][:, :, 0].sum(axis=1)
@@ -58,18 +63,20 @@ def test_a_limit_holds_jobs_back(make_vec):
 def test_a_rule_knows_what_comes_of_its_action_from_rollouts(make_vec):
     vec = make_vec()
     vec.reset(seed=0)
-    _, outcome = RuleTeacher("spt", bases=(("spt", 0),)).label(vec)
+    _, value = ShopRuleTeacher("spt", bases=(("spt", 0),)).label(vec)
     values = vec.rollout_values((("spt", 0),))
-    assert np.array_equal(outcome, values[np.arange(4), vec.rule_action("spt")])
+    makespan = values[np.arange(4), vec.rule_action("spt")]
+    assert np.array_equal(value, rewards_to_come(vec, makespan))
 
 
 def test_costs_of_a_rollout_are_relative_losses(make_vec):
     vec = make_vec()
     vec.reset(seed=0)
     bases = (("spt", 0), ("blkrel", 2))
-    costs, outcome = RolloutTeacher(bases).label(vec)
+    costs, value = RolloutTeacher(bases).label(vec)
     values = vec.rollout_values(bases)
-    assert np.array_equal(outcome, np.nanmin(values, axis=1))
+    outcome = np.nanmin(values, axis=1)
+    assert np.array_equal(value, rewards_to_come(vec, outcome))
     legal = vec.action_masks()
     expected = (values / outcome[:, None] - 1.0)[legal]
     np.testing.assert_allclose(costs[legal], expected, atol=1e-6)
@@ -120,17 +127,31 @@ def test_the_student_learns_a_rule(make_vec):
     assert np.mean(agreement[-10:]) > 0.85
 
 
-def test_values_are_returns_to_go(make_vec):
-    """With the guide's own outcome as label, value + earned is the whole return."""
-    vec = make_vec(2, scenario="ft06", mode="blocking", allow_wait="never")
+def test_values_are_the_rewards_to_come(make_vec):
+    """Under the rule that completes the rollouts, the label's value is what is then earned."""
+    vec = make_vec(2, scenario="ft06", mode="blocking", allow_wait="never", reward="lb_delta")
+    vec.reset(seed=0)
+    teacher = ShopRuleTeacher("spt", bases=(("spt", 0),))
+    values, rewards = [], []
+    for _ in range(200):
+        values.append(teacher.label(vec)[1][0])
+        _, reward, terminated, _, _ = vec.step(vec.rule_action("spt"))
+        rewards.append(reward[0])
+        if terminated[0]:
+            break
+    assert terminated[0]
+    to_come = np.cumsum(rewards[::-1])[::-1]
+    np.testing.assert_allclose(values, to_come, atol=1e-9)
+    assert to_come[0] < 0
+
+
+def test_labels_reach_the_buffer_with_their_values(make_vec):
+    vec = make_vec(2)
     vec.reset(seed=0)
     imitation = make_imitation(vec, RolloutTeacher((("spt", 0),)), label_every=1)
-    bound = vec.instances[0].lower_bound
-    earned = 0.0
-    for _ in range(5):
-        _, outcome = imitation.teacher.label(vec)
-        expected = 1.0 - outcome[0] / bound - earned
+    for _ in range(3):
+        costs, value = imitation.teacher.label(vec)
         imitation.collect(0.0)
-        newest = imitation.buffer._arrays["value"][imitation.buffer.size - 2]
-        assert newest == pytest.approx(expected, abs=1e-6)
-        earned = imitation._earned[0]
+        newest = slice(imitation.buffer.size - 2, imitation.buffer.size)
+        assert np.array_equal(imitation.buffer._arrays["costs"][newest], costs)
+        assert np.array_equal(imitation.buffer._arrays["value"][newest], value.astype(np.float32))

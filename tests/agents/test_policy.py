@@ -4,7 +4,8 @@ import torch
 
 import dispatchgym.agents
 from dispatchgym.agents.checkpoints import write_checkpoint
-from dispatchgym.agents.players import NetworkPlayer, RolloutPlayer, RulePlayer
+from dispatchgym.agents.job_shop_rollout import RolloutPlayer
+from dispatchgym.agents.players import NetworkPlayer, RulePlayer
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.runs import Progress, make_checkpoint
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError

@@ -60,7 +60,7 @@ def test_a_run_goes_through_both_phases_and_leaves_checkpoints(tmp_path):
     assert history[-1]["decisions"] >= 400
     assert len(history) >= 4
     last, best = (read_checkpoint(trainer.folder.checkpoint(name)) for name in ("last", "best"))
-    assert last.card["scores"]["makespan"] == history[-1]["makespan"]
+    assert last.card["scores"]["objective"] == history[-1]["objective"]
     assert best.card["scores"]["gap"] == min(record["gap"] for record in history)
     assert json.loads((trainer.folder.path / "versions.json").read_text())["versions"]["torch"]
 
@@ -94,10 +94,10 @@ def test_a_resumed_trainer_scores_as_recorded_and_goes_on(tmp_path):
     config = small_config(tmp_path)
     first = Trainer(config, None, silent)
     first.run()
-    recorded = first.folder.history[-1]["makespan"]
+    recorded = first.folder.history[-1]["objective"]
     longer = small_config(tmp_path, "budget.steps=800")
     resumed = Trainer(longer, RunFolder.find(True, config.runs, config.experiment_name), silent)
-    assert resumed.evaluate_now()["makespan"] == recorded
+    assert resumed.evaluate_now()["objective"] == recorded
     assert resumed.optimizer.state_dict()["state"].keys() == (
         first.optimizer.state_dict()["state"].keys()
     )
@@ -183,7 +183,7 @@ def test_killed_and_resumed(tmp_path):
     assert after[-1]["decisions"] >= 6000
     assert [path.name for path in (tmp_path / "runs/default").iterdir()] == [folder.name]
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "gantt.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "schedule.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dispatchgym.agents.arena import PROBLEMS
+from dispatchgym.agents.problems import find_problem
 from dispatchgym.benchmark import measure_peers, measure_speed
 from dispatchgym.envs.core.errors import ParameterError
 
@@ -122,8 +122,10 @@ def test_benchmark_writes_its_numbers(tmp_path):
 def test_observation_bytes_are_those_of_the_space():
     import gymnasium as gym
 
-    found = measure_speed(PROBLEMS["job_shop"], "random_4x3", 2, seconds=0.01, repeats=1, threads=1)
-    env = gym.make_vec(PROBLEMS["job_shop"].env_id, num_envs=1, scenario="random_4x3")
+    found = measure_speed(
+        find_problem("job_shop"), "random_4x3", 2, seconds=0.01, repeats=1, threads=1
+    )
+    env = gym.make_vec(find_problem("job_shop").env_id, num_envs=1, scenario="random_4x3")
     space = env.unwrapped.single_observation_space
     sizes = [box.dtype.itemsize * math.prod(box.shape) for box in space.values()]
     assert found["observation_bytes"] == sum(sizes)
@@ -136,7 +138,7 @@ def test_observation_bytes_are_those_of_the_space():
 )
 def test_benchmark_options_out_of_range(options, words):
     with pytest.raises(ParameterError, match=words):
-        measure_speed(PROBLEMS["job_shop"], "ft06", **{"num_envs": 1, **options})
+        measure_speed(find_problem("job_shop"), "ft06", **{"num_envs": 1, **options})
 
 
 def test_peers_that_are_not_installed_are_told():

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dispatchgym.agents.arena import PROBLEMS
-from dispatchgym.agents.entrants import Search, find_entrants
+from dispatchgym.agents.entrants import Effort, Search, find_entrants
 from dispatchgym.agents.evaluation import Evaluation, evaluate
+from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.scenarios import find_scenarios
 from dispatchgym.agents.summary import ALL_INSTANCES
 from dispatchgym.envs.core.errors import (
@@ -77,7 +77,7 @@ def test_every_rule_on_ft06(mode):
     assert {row.reference_kind for row in result.rows} == {"optimum"}
     for row in result.rows:
         assert row.gap == pytest.approx(row.objective / best - 1)
-        assert row.valid and row.status == "finished" and row.mode == mode
+        assert row.valid and row.status == "finished" and row.setting["mode"] == mode
         assert row.seconds > 0 and 0 < row.decision_ms_p50 <= row.decision_ms_p99
         assert (row.scenario, row.instance, row.group, row.seed) == ("ft06", "ft06", "ft 6x6", 0)
     assert result.complete
@@ -107,16 +107,20 @@ def test_rules_under_shutdowns_of_the_smallest_instances():
         "la_10x5",
         20,
         options={"mode": "interrupting"},
-        probabilities=[0.0, 0.1],
+        levels=[0.0, 0.1],
         progress=False,
     )
     summary = result.summary()
     assert round(summary.line("fdd_mwkr", "la 10x5", 0.0).objective) == 1023
     assert round(summary.line("fdd_mwkr", "la 10x5", 0.1).objective) == 1157
-    assert {row.probability for row in result.rows} == {0.0, 0.1}
-    assert {row.mode for row in result.rows} == {"interrupting"}
-    assert {row.reference_kind for row in result.rows if row.probability == 0.1} == {"bound"}
-    assert {row.reference_kind for row in result.rows if row.probability == 0.0} == {"optimum"}
+    assert {row.setting["probability"] for row in result.rows} == {0.0, 0.1}
+    assert {row.setting["mode"] for row in result.rows} == {"interrupting"}
+    assert {row.reference_kind for row in result.rows if row.setting["probability"] == 0.1} == {
+        "bound"
+    }
+    assert {row.reference_kind for row in result.rows if row.setting["probability"] == 0.0} == {
+        "optimum"
+    }
 
 
 @pytest.mark.slow
@@ -126,7 +130,7 @@ def test_rules_under_shutdowns_of_all_instances():
         "la",
         20,
         options={"mode": "interrupting"},
-        probabilities=PROBABILITIES,
+        levels=PROBABILITIES,
         progress=False,
     )
     summary = result.summary()
@@ -219,7 +223,12 @@ def test_searching_rules():
 def test_exact_agent_gives_the_reference():
     instance = Instance.from_jobs([[(0, 2), (1, 3)], [(1, 2), (0, 4)]], name="tiny")
     result = evaluate(
-        ["spt", "exact"], instance, 1, options={"mode": "blocking"}, time_limit=20, progress=False
+        ["spt", "exact"],
+        instance,
+        1,
+        options={"mode": "blocking"},
+        effort=Effort(20),
+        progress=False,
     )
     by_agent = {row.agent: row for row in result.rows}
     assert by_agent["exact"].objective == by_agent["exact"].reference == 6
@@ -228,7 +237,7 @@ def test_exact_agent_gives_the_reference():
 
 
 def test_exact_agent_solves_each_random_instance():
-    result = evaluate(["exact", "spt"], "random_3x2", 150, time_limit=20, progress=False)
+    result = evaluate(["exact", "spt"], "random_3x2", 150, effort=Effort(20), progress=False)
     optima = {row.seed: row.objective for row in result.rows if row.agent == "exact"}
     assert len(optima) == 150 and len(set(optima.values())) > 50
     assert {row.reference_kind for row in result.rows} == {"optimum"}
@@ -241,7 +250,7 @@ def test_exact_agent_under_shutdowns_bounds_the_others():
         "ft06",
         [7],
         options={"mode": "interrupting", "interrupts": {"probability": 0.2}},
-        time_limit=60,
+        effort=Effort(60),
         progress=False,
     )
     by_agent = {row.agent: row for row in result.rows}
@@ -255,8 +264,8 @@ def test_shutdown_probability_drawn_for_each_episode():
         "interrupts": {"kind": "per_operation", "probability": [0.0, 0.2]},
     }
     result = evaluate("spt", "random_6x4", 12, options=options, progress=False)
-    assert {row.probability for row in result.rows} == {0.0, 0.2}
-    assert len(result.summary().probabilities) == 1
+    assert {row.setting["probability"] for row in result.rows} == {0.0, 0.2}
+    assert len(result.summary().levels) == 1
     with pytest.raises(ParameterError, match="one shutdown probability"):
         evaluate("exact", "random_6x4", 1, options=options, progress=False)
 
@@ -297,7 +306,7 @@ def test_a_result_below_a_proven_bound_stops_the_evaluation(monkeypatch):
 
     report = SimpleNamespace(valid=True, objective=88.0, violations=[])
     monkeypatch.setattr(job_shop, "validate", lambda instance, schedule: report)
-    monkeypatch.setattr("dispatchgym.agents.settings.lower_bound", lambda *_, **__: 89)
+    monkeypatch.setattr("dispatchgym.agents.problems.job_shop.lower_bound", lambda *_, **__: 89)
     instance = make_instance("ft06", 0)
     instance = Instance.from_jobs(instance.jobs(), name="copy")
     with pytest.raises(EvaluationError, match="88 is below the proven lower bound 89"):
@@ -340,7 +349,7 @@ def test_pictures_of_an_evaluation(tmp_path):
         "la01",
         3,
         options={"mode": "interrupting"},
-        probabilities=[0.0, 0.2],
+        levels=[0.0, 0.2],
         progress=False,
     )
     assert [path.name for path in draw(result, tmp_path)] == ["agents.png", "schedule.png"]
@@ -360,13 +369,13 @@ def test_pictures_of_an_evaluation(tmp_path):
 )
 def test_unknown_agents(agents, words):
     with pytest.raises(ParameterError, match=words):
-        find_entrants(agents, PROBLEMS["job_shop"], Search())
+        find_entrants(agents, find_problem("job_shop"), Search())
 
 
 def test_two_agents_of_one_name():
     with pytest.raises(ParameterError, match="two with the name 'first_legal'"):
-        find_entrants([FirstLegal(), FirstLegal()], PROBLEMS["job_shop"], Search())
-    twice = find_entrants(["spt", "rules", "spt"], PROBLEMS["job_shop"], Search())
+        find_entrants([FirstLegal(), FirstLegal()], find_problem("job_shop"), Search())
+    twice = find_entrants(["spt", "rules", "spt"], find_problem("job_shop"), Search())
     assert [entrant.name for entrant in twice].count("spt") == 1
 
 
@@ -383,26 +392,26 @@ def test_wrong_problem_search_and_solver_options():
         with pytest.raises(ParameterError, match="search"):
             Search(**wrong)
     with pytest.raises(ParameterError, match="time_limit"):
-        evaluate("exact", "ft06", 1, time_limit=0.0)
+        evaluate("exact", "ft06", 1, effort=Effort(0.0))
 
 
 def test_scenarios():
-    found = find_scenarios(["la_10x5", "la01", "random_4-6x3"])
+    found = find_scenarios(find_problem("job_shop"), ["la_10x5", "la01", "random_4-6x3"])
     assert [item.name for item in found] == ["la01", "la02", "la03", "la04", "la05", "random_4-6x3"]
     assert found[0].group == "la 10x5" and found[0].asked == "la_10x5"
     assert found[-1].group == "random_4-6x3"
     with pytest.raises(ScenarioError, match="did you mean"):
-        find_scenarios("laa01")
+        find_scenarios(find_problem("job_shop"), "laa01")
     with pytest.raises(ScenarioError, match="empty"):
-        find_scenarios([])
+        find_scenarios(find_problem("job_shop"), [])
 
 
 def test_two_instances_of_one_name():
     one = Instance.from_jobs([[(0, 2)]], name="mine")
     other = Instance.from_jobs([[(0, 3)]], name="mine")
-    assert len(find_scenarios([one, one])) == 1
+    assert len(find_scenarios(find_problem("job_shop"), [one, one])) == 1
     with pytest.raises(ScenarioError, match="'mine'"):
-        find_scenarios([one, other])
+        find_scenarios(find_problem("job_shop"), [one, other])
 
 
 def test_instance_file(tmp_path):

@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 
-from dispatchgym.agents.arena import PROBLEMS
 from dispatchgym.agents.checkpoints import Checkpoint, PolicyFile, write_checkpoint
 from dispatchgym.agents.entrants import Search, find_entrants
 from dispatchgym.agents.evaluation import evaluate
+from dispatchgym.agents.problems import find_problem
 from dispatchgym.envs.core.errors import CheckpointError
 from dispatchgym.models import build_network
 
@@ -72,7 +72,7 @@ def test_name_of_a_checkpoint_of_a_run(untrained, tmp_path, monkeypatch):
     shutil.move(untrained, run / "best")
     monkeypatch.chdir(tmp_path)
     folder = "runs/mine/2026-01-01_10-20-30/checkpoints/best/"
-    (entrant,) = find_entrants(folder, PROBLEMS["job_shop"], Search())
+    (entrant,) = find_entrants(folder, find_problem("job_shop"), Search())
     assert entrant.name == "runs/mine/2026-01-01_10-20-30/best"
     result = evaluate(["spt", folder], "ft06", 1, options=BLOCKING, progress=False)
     assert "..-01_10-20-30/best" in result.table()
@@ -80,4 +80,4 @@ def test_name_of_a_checkpoint_of_a_run(untrained, tmp_path, monkeypatch):
 
 def test_a_folder_that_is_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError):
-        find_entrants(str(tmp_path), PROBLEMS["job_shop"], Search())
+        find_entrants(str(tmp_path), find_problem("job_shop"), Search())

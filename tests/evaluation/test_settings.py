@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dispatchgym.agents.arena import Episode
-from dispatchgym.agents.settings import environment_options, find_reference, find_settings
+from dispatchgym.agents.problems.job_shop import find_reference, find_settings, problem
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.job_shop import Instance, Interrupts, make_instance
 
@@ -80,9 +80,9 @@ def test_wrong_settings(options, probabilities, words):
 
 def test_options_from_the_configuration():
     env = {"name": "job_shop", "scenario": "x", "mode": "classic", "interrupts": {"kind": "none"}}
-    assert environment_options(env) == {"mode": "classic", "interrupts": None}
-    assert environment_options(env, "interrupting")["interrupts"] == {"kind": "none"}
-    assert environment_options(env, interrupted=True)["interrupts"] == {"kind": "none"}
+    assert problem.environment_options(env) == {"mode": "classic", "interrupts": None}
+    assert problem.environment_options(env, "interrupting")["interrupts"] == {"kind": "none"}
+    assert problem.environment_options(env, levels=True)["interrupts"] == {"kind": "none"}
 
 
 def reference(instance, mode="classic", probabilities=None, episode=None, seed=0, **options):
@@ -92,20 +92,20 @@ def reference(instance, mode="classic", probabilities=None, episode=None, seed=0
 
 def test_proven_optimum_of_the_literature():
     found = reference(make_instance("ft06", 0))
-    assert (found.value, found.kind, found.lower) == (55, "optimum", 55)
+    assert (found.value, found.kind, found.bound) == (55, "optimum", 55)
     found = reference(make_instance("ft06", 0), "blocking")
     assert (found.value, found.kind) == (63, "optimum")
 
 
 def test_best_known_where_nothing_is_proven():
     found = reference(make_instance("la11", 0), "blocking")
-    assert (found.value, found.kind, found.lower) == (1476, "best_known", 1222)
+    assert (found.value, found.kind, found.bound) == (1476, "best_known", 1222)
 
 
 def test_bound_where_nothing_is_known():
     found = reference(tiny())
     assert found.kind == "bound"
-    assert found.value == found.lower <= 6
+    assert found.value == found.bound <= 6
 
 
 def test_solver_proves_what_is_not_in_the_literature():
@@ -113,7 +113,7 @@ def test_solver_proves_what_is_not_in_the_literature():
 
 
 def test_solver_without_proof_raises_the_bound_only():
-    bound = reference(tiny()).lower
+    bound = reference(tiny()).bound
     found = reference(tiny(), episode=exact(50.0, bound + 0.5))
     assert found[:2] == (bound + 0.5, "bound")
 

@@ -7,8 +7,9 @@ import math
 
 import pytest
 
-from dispatchgym.agents.arena import PROBLEMS
 from dispatchgym.agents.evaluation import EvaluationResult, Row
+from dispatchgym.agents.problems import find_problem
+from dispatchgym.agents.problems.base import Measure
 from dispatchgym.agents.summary import ALL_GROUPS, ALL_INSTANCES
 from dispatchgym.envs.core.errors import DispatchGymError
 
@@ -23,8 +24,10 @@ def row(agent, instance, objective, *, seed=0, group="la 10x5", probability=None
         instance=instance,
         group=group,
         seed=seed,
-        mode="blocking" if probability is None else "interrupting",
-        probability=probability,
+        setting={
+            "mode": "blocking" if probability is None else "interrupting",
+            "probability": probability,
+        },
         objective=objective,
         reference=reference,
         reference_kind="optimum" if probability is None else "bound",
@@ -37,14 +40,15 @@ def row(agent, instance, objective, *, seed=0, group="la 10x5", probability=None
     )
 
 
-def result_of(rows, rules=("spt", "mwkr"), probabilities=(None,)):
+def result_of(rows, rules=("spt", "mwkr"), levels=(None,)):
     names = {r.instance: r.group for r in rows}
     times = {(r.agent, r.instance): [1.0, 2.0, 3.0] for r in rows}
     return EvaluationResult(
-        PROBLEMS["job_shop"],
+        find_problem("job_shop"),
+        Measure("makespan"),
         tuple(rules),
-        mode=rows[0].mode if rows else "classic",
-        probabilities=probabilities,
+        label=rows[0].setting["mode"] if rows else "classic",
+        levels=levels,
         groups=names,
         rows=list(rows),
         times=times,
@@ -171,7 +175,7 @@ def test_no_line_is_wider_than_80_columns_and_no_cell_is_cut(agents, groups):
 @pytest.mark.parametrize("agents", [["spt"], LONG])
 def test_several_probabilities_fit_80_columns(agents):
     q = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
-    text = result_of(many_rows(agents, SIZES, q), ("spt", "fdd_mwkr"), probabilities=q).table()
+    text = result_of(many_rows(agents, SIZES, q), ("spt", "fdd_mwkr"), levels=q).table()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     for value in q:
@@ -195,7 +199,7 @@ def test_unfinished_episodes_are_told():
 
 
 def test_no_rows_no_table():
-    assert "No episode" in result_of([], probabilities=(None,)).table()
+    assert "No episode" in result_of([]).table()
 
 
 ROW_NAMES = {
