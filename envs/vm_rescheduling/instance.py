@@ -433,8 +433,11 @@ class Instance:
     def replace(self, **changes: Any) -> Instance:
         """Return a copy with other values in some fields.
 
-        Known results stay only if nothing but name, migration limit or objective changes.
+        Known results stay only if nothing but name, migration limit or objective changes. New
+        anti-affinity sets are on host level unless `affinity_rack` is given too.
         """
+        if "affinity" in changes:
+            changes.setdefault("affinity_rack", None)
         if set(changes) - {"name", "migration_limit", "objective", "known"}:
             changes.setdefault("known", {})
         if "objective" in changes:
