@@ -22,7 +22,7 @@ def episode_seed(seed: int) -> int:
     return int(seed) & (2**63 - 1)
 
 
-class KernelEnv(gym.Env[dict[str, Any], np.int64]):
+class KernelEnv(gym.Env[dict[str, Any], Any]):
     """One lane of a simulation as a Gymnasium environment.
 
     Subclasses set `simulation_class` and carry the manual page of their problem.
@@ -77,20 +77,22 @@ class KernelEnv(gym.Env[dict[str, Any], np.int64]):
         return self._observation(), self._info()
 
     def step(
-        self, action: np.int64 | int
+        self, action: np.int64 | int | npt.NDArray[np.int64]
     ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Apply an action; see the class for rewards and the end of an episode.
 
         Raises:
             InvalidActionError: the action is illegal and ``invalid_action="raise"``.
-            ParameterError: the episode has ended or none has begun.
+            ParameterError: the episode has ended or none has begun, or the action is not of the
+                shape of the action space.
         """
         if self._ended or not self._started:
             raise ParameterError("step: no episode is running, call reset() first")
         simulation = self.simulation
+        actions = check_actions(simulation, np.asarray(action)[None])
         if self.invalid_action == "raise":
-            require_legal(simulation, np.array([action]), np.arange(1))
-        simulation.step(np.array([action], np.int64), _ALL, False)
+            require_legal(simulation, actions, np.arange(1))
+        simulation.step(actions, _ALL, False)
         terminated, truncated = bool(simulation.terminated[0]), bool(simulation.truncated[0])
         info = self._info()
         if simulation.invalid[0]:
@@ -116,9 +118,13 @@ class KernelEnv(gym.Env[dict[str, Any], np.int64]):
         """Names of the dispatching rules."""
         return self.simulation.rules
 
-    def rule_action(self, name: str) -> int:
-        """Return the action of a rule for the current decision; -1 when the episode has ended."""
-        return int(self.simulation.rule_actions(name)[0])
+    def rule_action(self, name: str) -> int | npt.NDArray[np.int64]:
+        """Return the action of a rule for the current decision; -1 when the episode has ended.
+
+        It is an array where actions consist of several numbers.
+        """
+        action = self.simulation.rule_actions(name)[0]
+        return action.copy() if action.ndim else int(action)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions are legal, bool (number of actions,)."""
@@ -142,18 +148,31 @@ class KernelEnv(gym.Env[dict[str, Any], np.int64]):
         return {"action_mask": self.simulation.observations["action_mask"][0].copy()}
 
 
+def check_actions(simulation: Simulation, actions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return one action a lane as int64, (B,) or (B, numbers of an action).
+
+    Raises:
+        ParameterError: they are of another shape or not integers.
+    """
+    shape = (simulation.num_lanes, *(simulation.action_space.shape or ()))
+    if actions.shape != shape or not np.issubdtype(actions.dtype, np.integer):
+        raise ParameterError(
+            f"actions: found {actions.dtype} of shape {actions.shape}, "
+            f"expected integers of shape {shape}"
+        )
+    return actions.astype(np.int64, copy=False)
+
+
 def require_legal(
     simulation: Simulation, actions: npt.NDArray[Any], lanes: npt.NDArray[np.intp]
 ) -> None:
     """Raise InvalidActionError for the first of these lanes whose action is illegal."""
-    masks = simulation.observations["action_mask"]
-    for lane in lanes:
+    for lane in lanes.tolist():
         action = actions[lane]
-        if 0 <= action < masks.shape[1] and masks[lane, action]:
+        if simulation.is_legal(lane, action):
             continue
-        legal = np.flatnonzero(masks[lane]).tolist()
         where = f"lane {lane}: " if simulation.num_lanes > 1 else ""
         raise InvalidActionError(
-            f"{where}action {action} ({simulation.describe_action(int(action))}) is illegal now, "
-            f"expected one of {legal}"
+            f"{where}action {action} ({simulation.describe_action(action)}) is illegal now, "
+            f"expected {simulation.describe_legal(lane)}"
         )

@@ -17,6 +17,9 @@ __all__ = ["Simulation", "Snapshot", "check_choice", "copy_nested"]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+_SHOWN_ACTIONS = 50
+"""A message names at most so many legal actions."""
+
 
 class Snapshot(NamedTuple):
     """A copy of everything that a simulation may change, made by `Simulation.get_state`."""
@@ -67,11 +70,17 @@ class Simulation(ABC):
 
     @abstractmethod
     def step(self, actions: IntArray, chosen: BoolArray, autoreset: bool) -> None:
-        """Apply one action in each chosen lane; with autoreset begin the next episode at once."""
+        """Apply one action in each chosen lane; with autoreset begin the next episode at once.
+
+        `actions` is int64, (B,) or, for actions of several numbers, (B, numbers).
+        """
 
     @abstractmethod
     def rule_actions(self, rule: str) -> IntArray:
-        """Return what a rule does in each lane, (B,); -1 where the episode has ended."""
+        """Return what a rule does in each lane, (B,) or (B, numbers of an action).
+
+        It is -1 where the episode has ended.
+        """
 
     @abstractmethod
     def final_info(self, lane: int) -> dict[str, Any]:
@@ -97,12 +106,23 @@ class Simulation(ABC):
         """Write all observations anew from the state."""
 
     @abstractmethod
-    def describe_action(self, action: int) -> str:
+    def describe_action(self, action: Any) -> str:
         """Return words for an action, for error messages."""
 
     @abstractmethod
     def render(self, lane: int, mode: str) -> Any:
         """Return a picture of a lane: text for ``"ansi"``, uint8 (H, W, 3) for ``"rgb_array"``."""
+
+    def is_legal(self, lane: int, action: Any) -> bool:
+        """Tell whether an action is legal in a lane; of whole numbers, the mask says so."""
+        mask = self.observations["action_mask"][lane]
+        return bool(0 <= action < len(mask) and mask[action])
+
+    def describe_legal(self, lane: int) -> str:
+        """Return words for the legal actions of a lane, for error messages."""
+        legal = np.flatnonzero(self.observations["action_mask"][lane])
+        shown = ", ".join(str(action) for action in legal[:_SHOWN_ACTIONS])
+        return f"one of [{shown}{', ...' if legal.size > _SHOWN_ACTIONS else ''}]"
 
     def check_rule(self, rule: str) -> int:
         """Return the number of a rule in `rules`.

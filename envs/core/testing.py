@@ -8,7 +8,8 @@ environment, and raises AssertionError with words when the contract is broken::
     testing.check_environment(lambda: gym.make("dispatchgym:dispatchgym/JobShop-v0"))
 
 The environments must be Gymnasium environments with a Dict observation that has an
-``"action_mask"`` and a Discrete action space; see the page "Add your own problem".
+``"action_mask"`` and a Discrete action space, or a MultiDiscrete one whose mask has the masks of
+its parts one after the other; see the page "Add your own problem".
 """
 
 from __future__ import annotations
@@ -77,9 +78,11 @@ def check_masks(make: MakeEnv, *, episodes: int = 3) -> None:
         done = False
         while not done:
             _check_observation(env, observation, info)
-            legal = np.flatnonzero(observation["action_mask"])
-            assert legal.size > 0, "the mask is empty although the episode goes on"
-            observation, _, terminated, truncated, info = env.step(int(rng.choice(legal)))
+            assert observation["action_mask"].any(), (
+                "the mask is empty although the episode goes on"
+            )
+            action = _choose(env, rng, observation)
+            observation, _, terminated, truncated, info = env.step(action)
             assert "invalid_action" not in info, "an action that the mask allows was refused"
             done = terminated or truncated
         _check_observation(env, observation, info)
@@ -106,8 +109,7 @@ def check_pickle(make: MakeEnv) -> None:
     """Check that an environment survives pickling in the middle of an episode."""
     env = make()
     observation, _ = env.reset(seed=3)
-    legal = np.flatnonzero(observation["action_mask"])
-    observation, *_ = env.step(int(legal[0]))
+    observation, *_ = env.step(_choose(env, np.random.default_rng(0), observation))
     copy = pickle.loads(pickle.dumps(env))
     first = _play(env, observation, np.random.default_rng(2))
     second = _play(copy, observation, np.random.default_rng(2))
@@ -131,8 +133,7 @@ def check_invalid_actions(make: MakeEnv) -> None:
     """Check that an illegal action is refused with a negative reward and changes nothing."""
     env = make()
     observation, _ = env.reset(seed=0)
-    illegal = np.flatnonzero(observation["action_mask"] == 0)
-    for action in (*illegal[:3].tolist(), -1, len(observation["action_mask"])):
+    for action in _illegal_actions(env, observation["action_mask"]):
         after, reward, terminated, truncated, info = env.unwrapped.step(action)
         assert info.get("invalid_action") is True, "an illegal action is not reported"
         assert float(reward) < 0, "an illegal action is not penalised"
@@ -154,7 +155,11 @@ def check_batch_equals_singles(
     for _ in range(steps):
         for i, observation in enumerate(current):
             assert_same(observation, _row(observations, i), f"row {i} shows something else")
-        actions = np.array([_choose(rng, observation) for observation in current])
+        chosen = [
+            _choose(env, rng, observation)
+            for env, observation in zip(singles, current, strict=True)
+        ]
+        actions = np.array(chosen)
         if autoreset_mode == "Disabled" and ended.any():
             observations, _ = vec.reset(options={"reset_mask": ended})
             for row in np.flatnonzero(ended).tolist():
@@ -168,7 +173,7 @@ def check_batch_equals_singles(
                 assert rewards[i] == 0.0, "the resetting step has a reward"
                 assert not terminated[i], "the resetting step ends the episode"
                 continue
-            current[i], reward, *ends, info = env.step(int(actions[i]))
+            current[i], reward, *ends, info = env.step(chosen[i])
             assert rewards[i] == reward, f"row {i}: reward {rewards[i]}, expected {reward}"
             assert [terminated[i], truncated[i]] == ends, f"row {i} ends at another step"
             if not any(ends):
@@ -217,15 +222,36 @@ def _play(
     trace: list[Any] = []
     done = False
     while not done:
-        step = env.step(_choose(rng, observation))
+        step = env.step(_choose(env, rng, observation))
         observation, done = step[0], step[2] or step[3]
         trace.append(step)
     return trace
 
 
-def _choose(rng: np.random.Generator, observation: dict[str, Any]) -> int:
+def _choose(
+    env: gym.Env[Any, Any], rng: np.random.Generator, observation: dict[str, Any]
+) -> int | npt.NDArray[np.int64]:
+    """Return a legal action, or zeros when the episode has ended.
+
+    Of several numbers, the masks of the parts do not tell which go together: a rule does.
+    """
     legal = np.flatnonzero(observation["action_mask"])
+    if isinstance(env.action_space, gym.spaces.MultiDiscrete):
+        if legal.size == 0:
+            return np.zeros(len(env.action_space.nvec), np.int64)
+        return env.unwrapped.rule_action("random")  # type: ignore[attr-defined]
     return int(rng.choice(legal)) if legal.size else 0
+
+
+def _illegal_actions(env: gym.Env[Any, Any], mask: npt.NDArray[np.int8]) -> list[Any]:
+    """Return actions outside the space and actions that the mask forbids."""
+    if isinstance(env.action_space, gym.spaces.MultiDiscrete):
+        sizes = env.action_space.nvec
+        closed = np.flatnonzero(mask[: sizes[0]] == 0)[:3]
+        inside = [np.array([first, *(0 * sizes[1:])]) for first in closed]
+        return [*inside, np.full(len(sizes), -1), sizes.astype(np.int64)]
+    closed = np.flatnonzero(mask == 0)
+    return [*closed[:3].tolist(), -1, len(mask)]
 
 
 def _row(observations: dict[str, Any], i: int) -> dict[str, Any]:

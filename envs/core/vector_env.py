@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.kernel_env import (
     INVALID_ACTION_CHOICES,
+    check_actions,
     episode_seed,
     require_legal,
 )
@@ -114,7 +115,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
     def step(
         self, actions: npt.ArrayLike
     ) -> tuple[dict[str, Any], npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
-        """Apply one action in each row, (B,) integers.
+        """Apply one action in each row: integers (B,), or (B, numbers of an action).
 
         Raises:
             InvalidActionError: an action is illegal and ``invalid_action="raise"``.
@@ -165,7 +166,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
         return self.simulation.rules
 
     def rule_action(self, name: str) -> npt.NDArray[np.int64]:
-        """Return the action of a rule for each row, (B,); -1 where an episode has ended."""
+        """Return the action of a rule for each row; -1 where an episode has ended."""
         return self.simulation.rule_actions(name)
 
     def action_masks(self) -> BoolArray:
@@ -220,12 +221,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
         return seeds
 
     def _check_actions(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        batch = np.asarray(actions)
-        if batch.shape != (self.num_envs,) or not np.issubdtype(batch.dtype, np.integer):
-            raise ParameterError(
-                f"actions: found {batch.dtype} of shape {batch.shape}, "
-                f"expected integers of shape ({self.num_envs},)"
-            )
+        batch = check_actions(self.simulation, np.asarray(actions))
         if not self._started.all():
             raise ParameterError("step: no episode is running, call reset() first")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
@@ -234,13 +230,17 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
                 'reset them with reset(options={"reset_mask": rows})'
             )
         if self.invalid_action == "raise":
-            running = np.flatnonzero(~self._ended)
+            self._require_legal(batch)
+        return batch
+
+    def _require_legal(self, batch: npt.NDArray[np.int64]) -> None:
+        running = np.flatnonzero(~self._ended)
+        if batch.ndim == 1:  # whole numbers: the mask tells of all rows at once
             masks = self.simulation.observations["action_mask"]
             inside = (batch >= 0) & (batch < masks.shape[1])
             legal = inside & (masks[np.arange(self.num_envs), np.where(inside, batch, 0)] == 1)
-            if not legal[running].all():
-                require_legal(self.simulation, batch, running)
-        return batch.astype(np.int64, copy=False)
+            running = running[~legal[running]]
+        require_legal(self.simulation, batch, running)
 
     def _report_ended(self, infos: dict[str, Any], ended: BoolArray) -> None:
         final = self._kept(self.simulation.final_infos(ended))

@@ -30,6 +30,7 @@ from dispatchgym.envs.vm_rescheduling.instance import (
     Objective,
     Term,
 )
+from dispatchgym.envs.vm_rescheduling.parsers import load
 from dispatchgym.envs.vm_rescheduling.rules import RULES
 
 __all__ = ["VMReschedulingEnv", "VMReschedulingSimulation", "VMReschedulingVectorEnv"]
@@ -104,7 +105,7 @@ class VMReschedulingSimulation(Simulation):
     # --- what the kernel works on ---
 
     def _make_generator(self, scenario: Any, changes: dict[str, Any]) -> None:
-        found = resolve(scenario, Instance, generator, _load)
+        found = resolve(scenario, Instance, generator, load)
         if isinstance(found, Instance):
             found = FixedGenerator(found)
         if not isinstance(found, Generator):
@@ -356,6 +357,30 @@ class VMReschedulingSimulation(Simulation):
         self._current[target] = self._current[source]
         self._prepared[target] = self._prepared[source]
 
+    # --- legality of pairs ---
+
+    def vm_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which VMs may migrate, bool (B, V)."""
+        return self.state.legal.astype(np.bool_)
+
+    def destination_masks(self, vms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return where one VM of each lane may go, bool (B, D); nowhere for an illegal VM."""
+        masks = np.zeros((self.num_lanes, self.num_destinations), np.bool_)
+        kernel.destination_mask_batch(self.state, vms, masks)
+        return masks
+
+    def is_legal(self, lane: int, action: Any) -> bool:
+        """Tell whether an action is legal in a lane; see `Simulation.is_legal`."""
+        if self.action_mode != "joint":
+            return super().is_legal(lane, action)
+        return bool(kernel.joint_action_is_legal(self.state, lane, int(action[0]), int(action[1])))
+
+    def describe_legal(self, lane: int) -> str:
+        """Return words for the legal actions of a lane, for error messages."""
+        if self.action_mode != "joint":
+            return super().describe_legal(lane)
+        return "a VM of action_masks_vm() and one of its destinations in action_masks_pm(vm)"
+
     # --- rules inside the kernel ---
 
     def rule_actions(self, rule: str) -> npt.NDArray[np.int64]:
@@ -451,12 +476,6 @@ class VMReschedulingSimulation(Simulation):
 
         draw = render.ansi if mode == "ansi" else render.frame
         return draw(self.instance(lane), self.schedule(lane))
-
-
-def _load(path: Path) -> Instance:
-    from dispatchgym.envs.vm_rescheduling.parsers import load
-
-    return load(path)
 
 
 def _changes(
@@ -576,6 +595,14 @@ class VMReschedulingEnv(KernelEnv):
     simulation_class = VMReschedulingSimulation
     simulation: VMReschedulingSimulation
 
+    def action_masks_vm(self) -> npt.NDArray[np.bool_]:
+        """Return which VMs may migrate now, bool (V,)."""
+        return self.simulation.vm_masks()[0]
+
+    def action_masks_pm(self, vm: int) -> npt.NDArray[np.bool_]:
+        """Return where a VM may go now, bool (D,); nowhere if it may not migrate."""
+        return self.simulation.destination_masks(np.array([vm], np.int64))[0]
+
 
 class VMReschedulingVectorEnv(KernelVectorEnv):
     """Many clusters that step together; see `VMReschedulingEnv` for everything about one."""
@@ -586,3 +613,11 @@ class VMReschedulingVectorEnv(KernelVectorEnv):
     def run_rule(self, rule: str) -> dict[str, Any]:
         """Play every row to its end under a rule; see `VMReschedulingSimulation.run_rule`."""
         return self.simulation.run_rule(rule)
+
+    def action_masks_vm(self) -> npt.NDArray[np.bool_]:
+        """Return which VMs may migrate now in each row, bool (B, V)."""
+        return self.simulation.vm_masks()
+
+    def action_masks_pm(self, vm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return where one VM of each row, (B,), may go now, bool (B, D)."""
+        return self.simulation.destination_masks(np.asarray(vm, np.int64))

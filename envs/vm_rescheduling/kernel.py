@@ -841,6 +841,25 @@ def act_in_two_steps(state, lane, action, outcome):
 
 
 @compiled
+def joint_action_is_legal(state, lane, v, d):
+    """Tell whether VM v may go to destination d in the joint mode."""
+    return is_joint_stop(state, lane, v, d) or pair_is_legal(state, lane, v, d)
+
+
+@compiled
+def write_destinations(state, lane, v, mask):
+    """Write where VM v may go into a mask of zeros, and leave everything else as it was."""
+    scalar = state.scalar[lane]
+    if not 0 <= v < scalar[VMS] or state.legal[lane, v] == 0:
+        return
+    find_room(state, lane, v)
+    for d in range(num_destinations(state, lane)):
+        mask[d] = is_destination(state, lane, v, d)
+    if scalar[CHOSEN] >= 0:
+        find_room(state, lane, scalar[CHOSEN])
+
+
+@compiled
 def act_jointly(state, lane, v, d, outcome):
     """Move VM v to destination d; true if that is legal."""
     if is_joint_stop(state, lane, v, d):
@@ -1580,3 +1599,10 @@ def run_rule_batch(state, outcome, rule):
         lane = np.int64(index)  # the unsigned index would turn sums into floats
         run_rule(state, lane, rule)
         write_log(state, outcome, lane)
+
+
+@njit(cache=True, nogil=True)
+def destination_mask_batch(state, vms, masks):
+    """Write where one VM of each lane may go."""
+    for lane in range(state.scalar.shape[0]):
+        write_destinations(state, lane, vms[lane], masks[lane])
