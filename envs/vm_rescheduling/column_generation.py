@@ -31,10 +31,7 @@ IntArray = npt.NDArray[np.int64]
 
 _TOLERANCE = 1e-6
 _MOST_COLUMNS = 200_000
-_FEW_COLUMNS = 600
-_ROUNDINGS = 8
-_FREED = 6
-_SEED = 0
+_FEW_COLUMNS = 300
 _LEAST_SECONDS = 0.01
 
 
@@ -186,7 +183,8 @@ class _Master:
 
     def _rounded(self, bound: float) -> float:
         """Return a bound on values that takes into account that they may be integers."""
-        return math.floor(bound + _TOLERANCE) if self.pricer.measure.integral else bound
+        whole = self.pricer.measure.integral and math.isfinite(bound)
+        return math.floor(bound + _TOLERANCE) if whole else bound
 
     def round(self, target: float) -> Columns:
         """Return the best column found for each PM; stop at a target.
@@ -194,24 +192,42 @@ class _Master:
         Few PMs are undecided in the linear optimum: an integer program over these and some
         others, the rest as decided, is small and mostly attains the target.
         """
-        rng = np.random.default_rng(_SEED)
-        count = len(self.columns.pm)
-        order = np.lexsort((self.weights[:count], self.columns.pm))
-        likely = self.columns.take(order[np.append(np.diff(self.columns.pm[order]) > 0, True)])
-        undecided = (self.weights > _TOLERANCE) & (self.weights < 1 - _TOLERANCE)
-        free = np.zeros(self.pms, np.bool_)
-        free[self.columns.pm[undecided]] = True
+        likely, order, size = self._decided()
         best = self.pricer.initial()
-        for _ in range(_ROUNDINGS):
+        while size < 2 * self.pms and time.perf_counter() < self.deadline:
+            free = np.zeros(self.pms, np.bool_)
+            free[order[:size]] = True
             columns = likely.joined(self.columns.take(free[self.columns.pm]))
             columns = columns.joined(self._some_near(free, target))
             found, _ = self._integer(columns, False, target)
             if found is not None and found.total > best.total:
                 best = found
-            if best.total > target - _TOLERANCE or time.perf_counter() > self.deadline:
-                return best
-            free[rng.integers(self.pms, size=_FREED)] = True
-        return self._integer(best.joined(self.columns), True, target)[0] or best
+            if best.total > target - _TOLERANCE:
+                break
+            size *= 2
+        return best
+
+    def _decided(self) -> tuple[Columns, IntArray, int]:
+        """Return the likeliest column of each PM; the PMs, least decided first; and a number.
+
+        That is how many PMs are undecided, at least 1.
+        """
+        columns = self.columns.take(slice(0, len(self.weights)))
+        order = np.lexsort((self.weights, columns.pm))
+        last = np.append(np.diff(columns.pm[order]) > 0, True)
+        likely = order[last]
+        others = np.delete(np.arange(len(self.weights)), likely)
+        doubt = np.full(self.pms, -math.inf)
+        np.maximum.at(doubt, columns.pm[others], self._reduced(columns)[others])
+        decided = self.weights[likely] > 1 - _TOLERANCE
+        return columns.take(likely), np.lexsort((-doubt, decided)), max(1, int((~decided).sum()))
+
+    def _reduced(self, columns: Columns) -> npt.NDArray[np.float64]:
+        """Return the reduced values of columns."""
+        prices = self._prices()
+        worth = columns.counts.sum(axis=2) @ prices.of_class
+        worth += prices.departure * columns.departures + prices.value * columns.value
+        return worth - self.prices[columns.pm]
 
     def _some_near(self, free: npt.NDArray[np.bool_], target: float) -> Columns:
         """Return columns of the free PMs that may be part of a solution that has the target."""

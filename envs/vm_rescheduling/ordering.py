@@ -7,7 +7,7 @@ anti-affinity set meet.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +23,7 @@ Move = tuple[int, Place, Place]
 
 _ATTEMPTS = 30
 _SEED = 0
+_DETOURS = 20
 
 
 def order_moves(
@@ -68,8 +69,10 @@ class _Walk:
         self.instance = aggregation.instance
         self.limit = limit
         self.rng = rng
-        self.cpu = self.instance.free_cpu.copy()
-        self.memory = self.instance.free_memory.copy()
+        self.share_cpu = aggregation.cpu.tolist()
+        self.share_memory = aggregation.memory.tolist()
+        self.cpu = self.instance.free_cpu.tolist()
+        self.memory = self.instance.free_memory.tolist()
         self.vm_pm = self.instance.vm_pm.copy()
         self.moves: list[tuple[int, int, int]] = []
         self.surplus: dict[int, dict[Place, int]] = defaultdict(dict)
@@ -78,6 +81,8 @@ class _Walk:
             excess = int(aggregation.home[c, pm, node] - counts[c, pm, node])
             side = self.surplus if excess > 0 else self.deficit
             side[c][pm, node] = abs(excess)
+        self.awaited = Counter(place[0] for places in self.deficit.values() for place in places)
+        self.missing = sum(sum(places.values()) for places in self.deficit.values())
         self.vms = self._vms_at_surplus()
         self.members = _members(self.instance.affinity)
 
@@ -89,11 +94,6 @@ class _Walk:
             place = int(self.vm_pm[vm]), int(node[vm])
             vms[int(self.aggregation.vm_class[vm])][place].append(vm)
         return vms
-
-    @property
-    def missing(self) -> int:
-        """Number of VMs that still have to arrive somewhere."""
-        return sum(sum(places.values()) for places in self.deficit.values())
 
     def run(self) -> bool:
         """Make migrations until the placement is reached; return whether it is."""
@@ -119,33 +119,24 @@ class _Walk:
         if len(self.moves) + self.missing + 1 > self.limit:
             return
         for c, places in self.surplus.items():
-            share = self.aggregation.cpu[c]
+            nodes = range(1 if c < self.aggregation.doubles else 2)
+            allowed = np.flatnonzero(self.aggregation.allowed[c]).tolist()
+            room = [(pm, node) for pm in allowed for node in nodes if self._fits(c, (pm, node))]
             for source in places:
-                if not self._awaited(source):
-                    continue
-                room = (
-                    self.cpu.min(axis=1, keepdims=True)
-                    if c < self.aggregation.doubles
-                    else self.cpu
-                )
-                for pm, node in np.argwhere(room >= share)[:20].tolist():
-                    if (pm, node) != source and self.aggregation.allowed[c, pm]:
-                        if self._fits(c, (pm, node)):
-                            yield from self._any_vm(c, source, (pm, node))
+                if self.awaited[source[0]]:
+                    for destination in room[:_DETOURS]:
+                        if destination != source:
+                            yield from self._any_vm(c, source, destination)
 
-    def _awaited(self, place: Place) -> bool:
-        """Whether VMs are to arrive at the place's PM."""
-        return any(pm == place[0] for places in self.deficit.values() for pm, _ in places)
-
-    def _nodes(self, c: int, place: Place) -> slice:
+    def _nodes(self, c: int, place: Place) -> tuple[int, ...]:
         """Return the nodes that a VM of a class takes at a place."""
-        return slice(0, 2) if c < self.aggregation.doubles else slice(place[1], place[1] + 1)
+        return (0, 1) if c < self.aggregation.doubles else (place[1],)
 
     def _fits(self, c: int, place: Place) -> bool:
-        nodes = self._nodes(c, place)
-        return bool(
-            (self.cpu[place[0], nodes] >= self.aggregation.cpu[c]).all()
-            and (self.memory[place[0], nodes] >= self.aggregation.memory[c]).all()
+        cpu, memory = self.cpu[place[0]], self.memory[place[0]]
+        return all(
+            cpu[node] >= self.share_cpu[c] and memory[node] >= self.share_memory[c]
+            for node in self._nodes(c, place)
         )
 
     def _any_vm(self, c: int, source: Place, destination: Place) -> Iterator[Move]:
@@ -168,36 +159,44 @@ class _Walk:
         return bool((level[self.vm_pm[others]] == level[destination]).any())
 
     def _choose(self, moves: Iterator[Move]) -> Move | None:
-        """Return a migration that makes room where VMs are to arrive, or else any."""
-        found = list(moves)
-        if not found:
-            return None
+        """Return the first migration that makes room where VMs are to arrive, or else any."""
         if self.rng is not None:
-            return found[int(self.rng.integers(len(found)))]
-        return max(found, key=lambda move: self._awaited(move[1]) - self._awaited(move[2]))
+            found = list(moves)
+            return found[int(self.rng.integers(len(found)))] if found else None
+        other = None
+        for move in moves:
+            if self.awaited[move[1][0]] > (move[1][0] == move[2][0]):
+                return move
+            other = other or move
+        return other
 
     def _make(self, vm: int, source: Place, destination: Place) -> None:
         c = int(self.aggregation.vm_class[vm])
         for place, sign in ((source, 1), (destination, -1)):
-            nodes = self._nodes(c, place)
-            self.cpu[place[0], nodes] += sign * self.aggregation.cpu[c]
-            self.memory[place[0], nodes] += sign * self.aggregation.memory[c]
+            for node in self._nodes(c, place):
+                self.cpu[place[0]][node] += sign * self.share_cpu[c]
+                self.memory[place[0]][node] += sign * self.share_memory[c]
         self.vms[c][source].remove(vm)
         self.vms[c][destination].append(vm)
         self.vm_pm[vm] = destination[0]
         _decrease(self.surplus[c], source)
         if destination in self.deficit[c]:
-            _decrease(self.deficit[c], destination)
+            self.missing -= 1
+            if _decrease(self.deficit[c], destination):
+                self.awaited[destination[0]] -= 1
         else:
             self.surplus[c][destination] = self.surplus[c].get(destination, 0) + 1
         node = 2 if c < self.aggregation.doubles else destination[1]
         self.moves.append((vm, destination[0], node))
 
 
-def _decrease(places: dict[Place, int], place: Place) -> None:
+def _decrease(places: dict[Place, int], place: Place) -> bool:
+    """Take one from a place; return whether that was the last."""
     places[place] -= 1
-    if not places[place]:
-        del places[place]
+    if places[place]:
+        return False
+    del places[place]
+    return True
 
 
 def _members(affinity: IntArray) -> dict[int, list[int]]:
