@@ -251,7 +251,7 @@ class VMReschedulingSimulation(Simulation):
             "gain_in": _numbers((pms, 2)),
             "fits": spaces.Box(0, 1, (pms, 2), np.int8),
             "chosen_vm": spaces.Box(-1, vms - 1, (1,), np.int32),
-            "steps_left": spaces.Box(0.0, 1.0, (1,), np.float32),
+            "steps_left": spaces.Box(0.0, _NUMBER_LIMIT, (2,), np.float32),
             "num_steps": spaces.Box(0.0, 1.0, (1,), np.float32),
             "num_vms": spaces.Box(0, vms, (1,), np.int32),
             "action_mask": spaces.Box(0, 1, (actions,), np.int8),

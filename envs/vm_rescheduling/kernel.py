@@ -1440,6 +1440,7 @@ def show_progress(state, observation, lane):
     left = (scalar[LIMIT] - scalar[USED]) / max(scalar[LIMIT], 1)
     if state.setting[GRAPH]:
         observation.steps_left[lane, 0] = left
+        observation.steps_left[lane, 1] = (scalar[LIMIT] - scalar[USED]) / scalar[PMS]
         for p in range(scalar[PMS]):
             observation.pm[lane, p, 9] = left
     else:
