@@ -172,7 +172,7 @@ class UAMFleetSimulation(Simulation):
             self._prepare(chosen, seeds)
         arguments = (self.state, self._source, self._days, self._observation)
         if self.num_lanes == 1:
-            kernel.restart_lane(*arguments, int(seeds[0]), 0)
+            kernel.reset_block(*arguments, seeds, chosen, 0)
         else:
             kernel.reset_batch(*arguments, seeds, chosen)
         if self._kind == kernel.PREPARED:
@@ -191,12 +191,12 @@ class UAMFleetSimulation(Simulation):
             self._outcome,
             actions,
             autoreset,
+            chosen,
         )
         if self.num_lanes == 1:
-            if chosen[0]:
-                kernel.step_lane(*arguments, 0)
+            kernel.step_block(*arguments, 0)
         else:
-            kernel.step_batch(*arguments, chosen)
+            kernel.step_batch(*arguments)
         if autoreset and self._kind == kernel.PREPARED:
             self._take_prepared(self.terminated | self.truncated)
 
@@ -252,7 +252,7 @@ class UAMFleetSimulation(Simulation):
         number = self.check_rule(rule)
         actions = np.empty(self.num_lanes, np.int64)
         if self.num_lanes == 1:
-            actions[0] = kernel.rule_action_lane(self.state, number, 0)
+            kernel.rule_action_block(self.state, number, actions, 0)
         else:
             kernel.rule_action_batch(self.state, number, actions)
         return actions

@@ -100,6 +100,7 @@ INVALID_ACTION_REWARD = -1.0
 FARE_UNIT = 1.0 / 5000.0
 """Fares are shown in units of 50 $."""
 NEVER = np.int64(2**40)
+LANES_PER_BLOCK = 16
 
 
 class State(NamedTuple):
@@ -931,13 +932,13 @@ def write_log(state, outcome, lane):
             outcome.log[lane, decision, column] = state.log[lane, decision, column]
 
 
-@compiled
-def step_lane(state, source, days, observation, final, outcome, actions, autoreset, lane):
+@inlined
+def step_lane(state, source, days, observation, final, outcome, action, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 
     The last observation of an episode that is followed by another goes to `final`.
     """
-    status = play_action(state, outcome, actions[lane], lane)
+    status = play_action(state, outcome, action, lane)
     if status != RUNNING:
         write_log(state, outcome, lane)
     if not outcome.invalid[lane]:
@@ -947,53 +948,96 @@ def step_lane(state, source, days, observation, final, outcome, actions, autores
         restart_lane(state, source, days, observation, -1, lane)
 
 
-# --- All lanes: the compiled entry points ----------------------------------------------------
+# --- Blocks of lanes, and all lanes: the compiled entry points -------------------------------
+
+# The parallel loops count references to each of some eighty arrays for every call they make;
+# a call that does a block of lanes makes that cheap.
+
+
+@inlined
+def block_end(state, block):
+    """Return the lane behind a block of `LANES_PER_BLOCK` lanes."""
+    return min((block + 1) * LANES_PER_BLOCK, state.scalar.shape[0])
+
+
+@inlined
+def num_blocks(state):
+    """Return the number of blocks."""
+    return (state.scalar.shape[0] + LANES_PER_BLOCK - 1) // LANES_PER_BLOCK
+
+
+@compiled
+def reset_block(state, source, days, observation, seeds, chosen, block):
+    """Restart the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            restart_lane(state, source, days, observation, seeds[lane], lane)
+
+
+@compiled
+def step_block(state, source, days, observation, final, outcome, actions, autoreset, chosen, block):
+    """Step the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            action = actions[lane]
+            step_lane(state, source, days, observation, final, outcome, action, autoreset, lane)
+
+
+@compiled
+def observe_block(state, observation, block):
+    """Write the observations of a block afresh."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        observe(state, observation, lane, True)
+
+
+@compiled
+def rule_action_block(state, rule, actions, block):
+    """Write the actions of a rule for a block; -1 where the day is over."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        actions[lane] = rule_action(state, lane, rule)
+
+
+@compiled
+def run_rule_block(state, outcome, rule, block):
+    """Play the lanes of a block to their end under a rule."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        run_rule(state, lane, rule)
+        write_log(state, outcome, lane)
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def reset_batch(state, source, days, observation, seeds, chosen):
     """Restart the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        if chosen[lane]:
-            restart_lane(state, source, days, observation, seeds[lane], lane)
+    for block in prange(num_blocks(state)):
+        reset_block(state, source, days, observation, seeds, chosen, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def step_batch(state, source, days, observation, final, outcome, actions, autoreset, chosen):
     """Step the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        if chosen[lane]:
-            step_lane(state, source, days, observation, final, outcome, actions, autoreset, lane)
+    for block in prange(num_blocks(state)):
+        step_block(
+            state, source, days, observation, final, outcome, actions, autoreset, chosen,
+            np.int64(block),
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def observe_batch(state, observation):
     """Write all observations afresh."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        observe(state, observation, lane, True)
-
-
-@compiled
-def rule_action_lane(state, rule, lane):
-    """Return the action of a rule in a lane; -1 when the day is over."""
-    return rule_action(state, lane, rule)
+    for block in prange(num_blocks(state)):
+        observe_block(state, observation, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def rule_action_batch(state, rule, actions):
     """Write the action of a rule for each lane; -1 where the day is over."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        actions[lane] = rule_action_lane(state, rule, lane)
+    for block in prange(num_blocks(state)):
+        rule_action_block(state, rule, actions, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def run_rule_batch(state, outcome, rule):
     """Play every lane to its end under a rule."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        run_rule(state, lane, rule)
-        write_log(state, outcome, lane)
+    for block in prange(num_blocks(state)):
+        run_rule_block(state, outcome, rule, np.int64(block))
