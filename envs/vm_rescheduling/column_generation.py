@@ -30,7 +30,7 @@ __all__ = ["Optimum", "column_generation", "import_highspy"]
 IntArray = npt.NDArray[np.int64]
 
 _TOLERANCE = 1e-6
-_MOST_COLUMNS = 200_000
+_MOST_COLUMNS = 3_000
 _FEW_COLUMNS = 300
 _LEAST_SECONDS = 0.01
 
@@ -76,13 +76,18 @@ def import_highspy() -> Any:
 
 
 def column_generation(
-    instance: Instance, migration_limit: int | None = None, *, time_limit: float = math.inf
+    instance: Instance,
+    migration_limit: int | None = None,
+    *,
+    target: float = math.inf,
+    time_limit: float = math.inf,
 ) -> Optimum:
     """Maximise the value within a migration limit; anti-affinity is left out of account.
 
     Args:
         instance: The problem.
         migration_limit: Most migrations; the instance's unless given.
+        target: Stop at a placement of at least this value.
         time_limit: Seconds after which the best so far is returned, with a valid bound.
 
     Raises:
@@ -95,8 +100,9 @@ def column_generation(
     limit = instance.migration_limit if migration_limit is None else migration_limit
     master = _Master(Pricer(aggregation, measure), limit, deadline)
     bound = master.generate()
-    best = master.round(bound)
-    if best.total + _TOLERANCE < bound:
+    target = min(target, bound)
+    best = master.round(target)
+    if best.total + _TOLERANCE < target:
         best, bound = master.close(best, bound)
     counts = best.counts.transpose(1, 0, 2)
     return Optimum(best.total, max(bound, best.total), counts, aggregation, measure)
