@@ -54,7 +54,7 @@ class VMSetting(Setting):
     @property
     def label(self) -> str:
         """The migration limit."""
-        return "MNL of each instance" if self.level is None else f"MNL {self.level}"
+        return "MNL as given" if self.level is None else f"MNL {self.level}"
 
     @property
     def level(self) -> int | None:

@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dispatchgym.configs.schemas import TrainConfig, register_schemas, train_schema
+from dispatchgym.configs.render_schemas import register_render_schemas
+from dispatchgym.configs.schemas import GROUPS, TrainConfig, train_schema
 from dispatchgym.envs.core.errors import ParameterError
 
 EXPERIMENTS = ["quickstart", "job_shop_ppo"]
@@ -15,7 +16,7 @@ EXPERIMENTS = ["quickstart", "job_shop_ppo"]
 
 @pytest.fixture(autouse=True)
 def hydra_in_package():
-    register_schemas()
+    register_render_schemas()  # those of the other commands with it
     with initialize_config_module("dispatchgym.configs", version_base="1.3"):
         yield
 
@@ -41,10 +42,42 @@ def test_experiments_compose_and_can_be_overridden(name):
     assert config.env.mode == "interrupting"
 
 
+def choices(group):
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in (files("dispatchgym.configs") / group).iterdir()
+    )
+
+
 def test_every_choice_of_a_group_composes():
     for group in ("env", "agent", "model"):
-        for entry in (files("dispatchgym.configs") / group).iterdir():
-            composed(f"{group}={entry.name.removesuffix('.yaml')}")
+        assert choices(group) == sorted(GROUPS[group])
+        for name in choices(group):
+            composed(f"{group}={name}")
+
+
+@pytest.mark.parametrize("env", GROUPS["env"])
+def test_the_network_is_that_of_the_environment(env):
+    assert composed(f"env={env}").model.name == env
+    assert composed(f"env={env}", "model=job_shop").model.name == "job_shop"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "benchmark", "render"])
+@pytest.mark.parametrize("env", GROUPS["env"])
+def test_every_command_has_defaults_for_every_environment(command, env):
+    config = compose(command, [f"env={env}"])
+    assert config.env.name == env
+    assert config.scenario
+    assert compose(command, [f"env={env}", "scenario=mine"]).scenario == "mine"
+
+
+def test_every_table_composes_and_can_be_overridden():
+    tables = [name for name in choices("experiment") if name.startswith("table_")]
+    assert len(tables) >= 6
+    for name in tables:
+        config = compose("evaluate", [f"experiment={name}", "seeds=3"])
+        assert config.seeds == 3
+        assert (config.env.name == "vm_rescheduling") == name.startswith("table_vm")
 
 
 @pytest.mark.parametrize(

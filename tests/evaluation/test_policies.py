@@ -9,7 +9,7 @@ from dispatchgym.agents.checkpoints import Checkpoint, PolicyFile, write_checkpo
 from dispatchgym.agents.entrants import Search, find_entrants
 from dispatchgym.agents.evaluation import evaluate
 from dispatchgym.agents.problems import find_problem
-from dispatchgym.envs.core.errors import CheckpointError
+from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 from dispatchgym.models import build_network
 
 BLOCKING = {"mode": "blocking"}
@@ -55,6 +55,29 @@ def test_best_of_samples_is_never_worse_than_greedy(untrained):
         assert any(found < first for found, first in pairs) == (samples > 1)
     again = evaluate(untrained, "random_5x4", 6, options=BLOCKING, search=search, progress=False)
     assert objectives(again, name) == objectives(result, name)  # sampling has a fixed seed
+
+
+def test_a_budget_ends_the_sampling(untrained):
+    options = {"options": BLOCKING, "progress": False}
+    greedy = objectives(evaluate(untrained, "random_5x4", 3, **options), untrained)
+    name = f"{untrained}+best_of_512"
+    tight = evaluate(
+        untrained, "random_5x4", 3, search=Search("best_of", 512, seconds=1e-6), **options
+    )
+    assert objectives(tight, name) == greedy  # nothing but the greedy play ends in time
+    ample = evaluate(
+        untrained, "random_5x4", 3, search=Search("best_of", 512, seconds=0.5), **options
+    )
+    assert sum(objectives(ample, name)) < sum(greedy)
+    assert all(row.seconds < 5.0 for row in ample.rows)
+
+
+def test_a_budget_without_meaning():
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ParameterError, match=r"search\.seconds"):
+            Search("best_of", seconds=seconds)
+    with pytest.raises(ParameterError, match=r"search\.seconds.*samples"):
+        find_entrants("spt", find_problem("job_shop"), Search("best_of", seconds=1.0))
 
 
 def test_rollout_makes_a_policy_better(untrained):

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from dispatchgym.agents.evaluation import EvaluationResult, Row
 from dispatchgym.agents.problems import find_problem
-from dispatchgym.agents.problems.base import Measure
+from dispatchgym.agents.problems.base import Column, Measure
 from dispatchgym.agents.summary import ALL_GROUPS, ALL_INSTANCES
 from dispatchgym.envs.core.errors import DispatchGymError
 
@@ -146,6 +147,60 @@ def test_without_rules_the_first_agent_is_the_baseline():
 def test_a_single_agent_is_compared_with_nobody():
     summary = result_of([row("spt", "a", 90.0)]).summary()
     assert summary.line("spt", ALL_INSTANCES).versus is None
+
+
+@pytest.fixture
+def profits():
+    """Two rules and an agent where more is better: 100, 150 and 200 are possible."""
+    rows = []
+    for agent, made in {
+        "spt": [50.0, 60.0, 70.0],
+        "mwkr": [40.0, 90.0, 80.0],
+        "ppo": [80.0] * 3,
+    }.items():
+        for place, profit in enumerate(made):
+            reference = 100.0 + 50.0 * place
+            found = row(agent, f"la0{place}", profit, reference=reference)
+            rows.append(replace(found, gap=1.0 - profit / reference))
+    found = result_of(rows)
+    found.measure = Measure("profit", more_is_better=True)
+    return found
+
+
+def test_more_can_be_better(profits):
+    summary = profits.summary()
+    assert summary.best_rule(profits.rules, "la 10x5").agent == "mwkr"
+    line = summary.line("ppo", ALL_INSTANCES)
+    assert line.versus == "mwkr"
+    assert line.difference == pytest.approx(240 / 210 - 1)
+    assert line.gap == pytest.approx((0.2 + (1 - 80 / 150) + 0.6) / 3)
+    text = profits.table()
+    assert "gap = 1 - profit / reference" in text
+    order = [text.index(f"\n{agent} ") for agent in ("ppo", "mwkr", "spt")]
+    assert order == sorted(order)
+
+
+def test_a_difference_to_nothing_or_to_a_loss_is_left_out():
+    rows = [row(a, i, m) for a, m in (("spt", 0.0), ("mwkr", 5.0)) for i in ("a", "b")]
+    line = result_of(rows).summary().line("mwkr", ALL_INSTANCES)
+    assert line.versus == "spt" and math.isnan(line.difference)
+    assert "mwkr" in result_of(rows).table()
+
+
+def test_further_columns_are_means_of_details(monkeypatch):
+    columns = (Column("moves", "migrations", 1), Column("s", "seconds", 3))
+    monkeypatch.setattr(type(find_problem("job_shop")), "columns", columns)
+    rows = [replace(row("spt", i, 9.0), details={"migrations": m}) for i, m in (("a", 3), ("b", 4))]
+    rows.append(row("mwkr", "a", NAN))
+    result = result_of(rows)
+    assert result.summary().line("spt", ALL_INSTANCES).details == {
+        "seconds": 0.5,
+        "migrations": 3.5,
+    }
+    heading, _, spt = result.table().splitlines()[1:4]
+    assert heading.split()[-6:] == ["moves", "s", "ms", "p50", "p99", "valid"]
+    assert " 3.5 " in spt and "0.500" in spt
+    assert "migrations" not in result.rows[-1].flat() and result.rows[0].flat()["migrations"] == 3
 
 
 def many_rows(agents, groups, probabilities=(None,)):
