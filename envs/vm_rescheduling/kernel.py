@@ -84,7 +84,7 @@ RANDOM_VM, RANDOM_DESTINATION, NOISE = range(3)
 RANDOM, HA, GREEDY_JOINT = range(3)
 
 TRIES = 16
-"""Draws for a random movable VM before the kernel counts through the list."""
+"""Draws for a random VM or destination before the kernel counts through the legal ones."""
 INVALID_ACTION_REWARD = -1.0
 VMS_SCALE = 20.0
 """VMs on a PM are shown divided by this number."""
@@ -210,13 +210,17 @@ def has_room(pm, p, k, cpu, memory):
 
 
 @compiled
-def count_places(pm, p, cpu, memory, numa):
-    """Return the places on PM p with room for a share: 0 to 2 nodes, or 0 to 1 for two nodes."""
-    first = has_room(pm, p, 0, cpu, memory)
-    second = has_room(pm, p, 1, cpu, memory)
+def places_of(first, second, numa):
+    """Return the places on a PM whose nodes have room or not: 0 to 2, or 0 to 1 for two nodes."""
     if numa == 2:
         return 1 if first and second else 0
     return (1 if first else 0) + (1 if second else 0)
+
+
+@compiled
+def count_places(pm, p, cpu, memory, numa):
+    """Return the places on PM p with room for a share."""
+    return places_of(has_room(pm, p, 0, cpu, memory), has_room(pm, p, 1, cpu, memory), numa)
 
 
 @compiled
@@ -249,12 +253,17 @@ def add_fragments(state, lane, p, sign):
 def add_places(state, lane, p, sign):
     """Add the places of PM p to the counts of every class, or take them off."""
     pm, group = state.pm[lane], state.group[lane]
+    cpu_0, cpu_1, memory_0, memory_1 = pm[CPU, p], pm[CPU + 1, p], pm[MEMORY, p], pm[MEMORY + 1, p]
     cluster, rack = pm[CLUSTER, p], pm[RACK, p]
+    places, rack_places = state.places[lane], state.rack_places[lane]
     for c in range(state.scalar[lane, CLASSES]):
         share, memory = group[c, GROUP_SHARE], group[c, GROUP_MEMORY]
-        count = sign * count_places(pm, p, share, memory, group[c, GROUP_NUMA])
-        state.places[lane, c, cluster, PLACES] += count
-        state.rack_places[lane, c, cluster, rack] += count
+        first = cpu_0 >= share and memory_0 >= memory
+        second = cpu_1 >= share and memory_1 >= memory
+        count = places_of(first, second, group[c, GROUP_NUMA])
+        if count:
+            places[c, cluster, PLACES] += sign * count
+            rack_places[c, cluster, rack] += sign * count
 
 
 @inlined
@@ -296,9 +305,8 @@ def load_machines(state, source, row, lane):
 
 
 @compiled
-def link(state, lane, v):
+def link(scalar, pm, vm, v):
     """Put VM v at the head of the list of its PM."""
-    vm, pm = state.vm[lane], state.pm[lane]
     p = vm[v, PM]
     following = pm[HEAD, p]
     vm[v, NEXT] = following
@@ -306,15 +314,14 @@ def link(state, lane, v):
     if following >= 0:
         vm[following, PREVIOUS] = v
     else:
-        state.scalar[lane, USED_PMS] += 1
+        scalar[USED_PMS] += 1
     pm[HEAD, p] = v
     pm[HOSTED, p] += 1
 
 
 @compiled
-def unlink(state, lane, v):
+def unlink(scalar, pm, vm, v):
     """Take VM v out of the list of its PM."""
-    vm, pm = state.vm[lane], state.pm[lane]
     p, before, following = vm[v, PM], vm[v, PREVIOUS], vm[v, NEXT]
     if before >= 0:
         vm[before, NEXT] = following
@@ -324,7 +331,7 @@ def unlink(state, lane, v):
         vm[following, PREVIOUS] = before
     pm[HOSTED, p] -= 1
     if pm[HOSTED, p] == 0:
-        state.scalar[lane, USED_PMS] -= 1
+        scalar[USED_PMS] -= 1
 
 
 @compiled
@@ -348,7 +355,7 @@ def load_vms(state, source, row, lane):
         vm[v, MATE] = v
         vm[v, MOVES] = 0
         occupy(pm, vm, v, 1)
-        link(state, lane, v)
+        link(state.scalar[lane], pm, vm, v)
 
 
 @inlined
@@ -569,7 +576,7 @@ def is_marked(state, lane, p, rack_level):
     return state.pm[lane, MARK, p] == stamp
 
 
-@compiled
+@inlined
 def vm_is_legal(state, lane, v):
     """Tell whether VM v may move anywhere, by the counts of its class."""
     vm, pm = state.vm[lane], state.pm[lane]
@@ -700,7 +707,7 @@ def destination_node(state, lane, v, d):
 # --- A migration -----------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def migrate(state, lane, v, p, node):
     """Move VM v to a node (or both) of PM p and keep all counts; staying moves nothing."""
     scalar, vm, pm = state.scalar[lane], state.vm[lane], state.pm[lane]
@@ -709,11 +716,11 @@ def migrate(state, lane, v, p, node):
         return
     add_both(state, lane, home, p, -1)
     occupy(pm, vm, v, -1)
-    unlink(state, lane, v)
+    unlink(scalar, pm, vm, v)
     vm[v, PM] = p
     vm[v, NODE] = node
     occupy(pm, vm, v, 1)
-    link(state, lane, v)
+    link(scalar, pm, vm, v)
     add_both(state, lane, home, p, 1)
     vm[v, MOVES] += 1
     move = state.moves[lane, scalar[MIGRATIONS]]
@@ -732,7 +739,7 @@ def add_both(state, lane, home, p, sign):
         add_places(state, lane, p, sign)
 
 
-@compiled
+@inlined
 def refresh_legal(state, lane):
     """Look again at the VMs that the last migration may have made legal or illegal."""
     for c in range(state.scalar[lane, CLASSES]):
@@ -1097,9 +1104,13 @@ def random_vm(state, lane):
 def random_destination(state, lane, v):
     """Return a legal destination of VM v, all equally likely; `find_room` was called for it."""
     destinations, count = num_destinations(state, lane), 0
+    for i in range(TRIES):
+        d = np.int64(random_number(state, lane, RANDOM_DESTINATION, i) * destinations)
+        if is_destination(state, lane, v, d):
+            return d
     for d in range(destinations):
         count += 1 if is_destination(state, lane, v, d) else 0
-    left = np.int64(random_number(state, lane, RANDOM_DESTINATION, 0) * count)
+    left = np.int64(random_number(state, lane, RANDOM_DESTINATION, TRIES) * count)
     for d in range(destinations):
         left -= 1 if is_destination(state, lane, v, d) else 0
         if left < 0:
