@@ -27,8 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 REASONS: Mapping[str, str] = {
     "immovable": "it may not be migrated",
     "cpu": "no other node has enough free cores",
-    "memory": "no other node has enough free memory",
-    "cpu_and_memory": "no other node has enough free cores and enough free memory at once",
+    "memory": "no other node with enough free cores has enough free memory",
     "cluster": "only machines of another cluster have room",
     "affinity": "every machine with room has, or shares a rack with, a VM of its set",
     "no_gain": "no single migration of it lowers the objective",
@@ -328,5 +327,5 @@ def _reason(outlook: _Outlook, vm: int, limit_reached: bool) -> tuple[str, float
     if not cores.any():
         return "cpu", None
     if not room.any():
-        return ("cpu_and_memory" if memory.any() else "memory"), None
+        return "memory", None
     return ("affinity" if (room & ~other_cluster[:, None]).any() else "cluster"), None
