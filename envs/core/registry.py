@@ -6,6 +6,7 @@ __all__ = ["ENVIRONMENTS", "register_environments"]
 
 ENVIRONMENTS = {
     "dispatchgym/JobShop-v0": "dispatchgym.envs.job_shop.env:JobShop",
+    "dispatchgym/UAMFleet-v0": "dispatchgym.envs.uam.env:UAMFleet",
     "dispatchgym/VMRescheduling-v0": "dispatchgym.envs.vm_rescheduling.env:VMRescheduling",
 }
 """Id -> module and stem of the class names (``<stem>Env`` and ``<stem>VectorEnv``)."""

@@ -342,7 +342,109 @@ def _flags(size: int) -> spaces.Box:
 
 
 class UAMFleetEnv(KernelEnv):
-    """A fleet of electric aircraft that flies passengers between vertiports for one day."""
+    """A fleet of electric aircraft that flies passengers between vertiports for one day.
+
+    ## Description
+    N vertiports, K aircraft, S slots of demand (8, 40 and 12 hours by default). The aircraft with
+    the earliest next decision, the lowest number among several, stays where it is or flies to
+    another vertiport. Profit is fares minus operating cost and electricity. All times are whole
+    minutes, energies whole Wh, money whole cents, so that two implementations agree to the last
+    cent.
+
+    Who stays decides again after `wait` minutes, and leaves its charger if there is a parking lot.
+    Who flies from i to j at minute t in slot s:
+
+    1. A failure cancels the dispatch: the aircraft is repaired where it stands and decides again
+       after that. Otherwise it frees its place at once and reserves one at j: a charger, or a
+       parking lot if j is a vertistop, which has no chargers.
+    2. It takes min(seats, passengers left) of the demand of (i, j, s). Demand that is left at the
+       end of a slot is lost.
+    3. It enters the corridor from i to j that is free first, after its take-off delay, and not
+       before `headway` minutes have passed since the entry before. Take-off, cruise and landing
+       follow.
+    4. It charges to full if there are chargers, then decides again.
+
+    Flights dispatched before the end of the day count in full. Take-off delays, failures and
+    closures of routes (known for the current slot only) are pure functions of the episode's
+    seed, and of aircraft and dispatch number or of slot and route, so that every policy meets the
+    same ones.
+
+    ## Action Space
+    `Discrete(N)`: fly to vertiport a, or stay if a is where the aircraft is. Staying is always
+    legal. A flight is legal if the route is within range and not closed in this slot, the battery
+    suffices for it (and from a vertistop on to the nearest charger), and a place is free at a.
+
+    Legal actions are in `observation["action_mask"]`, `info["action_mask"]` (int8) and
+    `action_masks()` (bool).
+
+    ## Observation Space
+    A flat `Dict` of arrays of fixed shape, padded with zeros to the largest instance of the
+    scenario. "Here" is the vertiport i of the aircraft k that decides. b is the nominal time of a
+    leg until the aircraft can decide again: take-off, cruise, landing, charging what it used. Money
+    is relative to what a full aircraft earns on average before electricity.
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `port_x` | (N, 12) float32 | 0, 1 position / extent of the map; 2 parked or reserved / lots; 3 charging or reserved / chargers (1 if none); 4 hours until a charger gets free, at most 2; 5 vertistop; 6 high demand; 7 mean take-off delay / 30 min; from here: 8 distance / range; 9 b in hours; 10 closed now; 11 is here |
+    | `port_mask` | (N,) int8 | 1: exists |
+    | `port_adj` | (N, N) float32 | 1 - probability of closure of legs within range, else 0 |
+    | `craft_x` | (K, 10) float32 | 0, 1 where it is or flies to; 2 battery / full; 3 hours until it lands; 4 hours until it decides; 5 failure probability / 0.005; 6 on a parking lot, 7 on a charger (or reserved); 8 decides now; 9 in repair |
+    | `craft_mask` | (K,) int8 | 1: exists |
+    | `demand` | (N, S, 4) float32 | log(1 + passengers) 0 leaving, 1 coming; mean fare / 50 $ 2 leaving, 3 coming. Passengers are those left in the current slot, those expected in later ones (with `oracle_demand`: the true ones), 0 in slots that are over |
+    | `slot_mask` | (S,) int8 | 1: current or later |
+    | `pair_demand` | (N, S, 2) float32 | from here to each vertiport: 0 log(1 + passengers), as above; 1 fare / 50 $ |
+    | `corridor` | (N,) float32 | wait for a corridor to each vertiport / 30 min |
+    | `legs` | (N, 14) float32 | what each action does: 0 stays; 1 fare / 50 $; 2 log(1 + passengers left); 3 passengers that board / seats; 4 b in hours; 5 energy / battery; 6 wait for a corridor / 30 min; 7 profit; 8 profit an hour of b; 9 free places there / all; 10 closed now; 11 aircraft there or bound for it / mean; 12 best expected profit an hour of a leg on from there; 13 legal |
+    | `decision` | (6,) float32 | 0, 1 sine and cosine of the time of day; 2 part of the day left; 3 battery / full; 4 on a charger; 5 part of the slot that is over |
+    | `k`, `i` | (1,) int32 | the aircraft that decides, and where |
+    | `action_mask` | (N,) int8 | 1: legal |
+
+    ## Rewards
+    `dense`: the profit of each dispatch over Z, the fares of all passengers of the day;
+    `terminal`: 0, at the end the day's profit over Z. Both sum to profit / Z; in cents, Z is
+    `info["demand_value_cents"]` at the end. Rewards are small (a greedy day sums to about 0.1).
+
+    An illegal action changes nothing and costs -1 (`info["invalid_action"]` is True); with
+    `invalid_action="raise"` it raises `InvalidActionError`.
+
+    ## Starting State
+    Full batteries, on parking lots. `reset(seed=s)` plays `make_instance(scenario, s)` with the
+    disturbances of seed s. Without a seed, the next episode of the same sequence is played; its
+    seed is at least 2**62, so that small seeds, kept for evaluation, are never met by accident.
+
+    ## Episode End
+    Terminated when the next decision would be at the end of the day or later; never truncated
+    by itself. The last `info` holds `objective` (the profit in dollars; nan of a day that was cut
+    off), `schedule` (arrays that `validate` accepts), `passengers` (carried), `decisions` and
+    `demand_value_cents`.
+
+    `schedule["decisions"]` is int64 (decisions, 10): minute, aircraft, vertiport, action,
+    passengers, corridor, minute of entry, arrival, next decision, cancelled by a failure; -1 where
+    nothing flies. In a batch it is an array of such arrays, None for rows that did not end.
+    `revenue`, `operating_cost`, `energy_cost` and `profit` are in cents, `seed` is the episode's.
+
+    ## Arguments
+    | argument | default | meaning |
+    | --- | --- | --- |
+    | `scenario` | `"uam-8x40"` | name (see `scenarios()`), `Instance`, generator, or path to a file |
+    | `reward` | `"dense"` | `dense` or `terminal` |
+    | `oracle_demand` | False | later slots show their passengers instead of the expected ones |
+    | `invalid_action` | `"penalise"` | or `raise` |
+    | `render_mode` | None | `ansi` (80 columns) or `rgb_array` (a map of the fleet) |
+
+    ## Vectorized environment
+    `gym.make_vec("dispatchgym:dispatchgym/UAMFleet-v0", num_envs=N, ...)` gives a native batch.
+
+    ## Credits
+    Problem: Paul, Witter and Chowdhury, "Graph learning-based fleet scheduling for urban air
+    mobility under operational constraints, varying demand & uncertainties", arXiv 2401.04851;
+    its simulator is not public, and our scenarios are like its description, not equal to it.
+    Aircraft: public figures of the CityAirbus NextGen. Shape of the demand: peaks at 8 and 16
+    hours over a broad base.
+
+    ## Version History
+    * v0: first version
+    """  # noqa: E501
 
     simulation_class = UAMFleetSimulation
 
