@@ -79,6 +79,7 @@ class VMReschedulingModelConfig:
     name: str = "vm_rescheduling"
     hidden: int = 64
     layers: int = 2
+    heads: int = 4
 
 
 @dataclass
@@ -96,7 +97,7 @@ class ImitationConfig:
 
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
-            the job shop.
+            the job shop, `plan` for VM rescheduling.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -115,6 +116,7 @@ class ImitationConfig:
         value_coefficient: weight of the value loss.
         instances: for `exact`: how many instances are solved.
         solve_seconds: for `exact`: time limit for each of them.
+        iterations: VM rescheduling, for `plan`: constructions of the search at each decision.
         learning_rate: over the imitation phase.
     """
 
@@ -133,6 +135,7 @@ class ImitationConfig:
     value_coefficient: float = 0.5
     instances: int = 64
     solve_seconds: float = 2.0
+    iterations: int = 50
     learning_rate: LearningRateConfig = field(default_factory=LearningRateConfig)
 
 

@@ -195,7 +195,11 @@ class VMRescheduling(Problem):
 
     def check_training(self, config: TrainConfig) -> None:
         """Refuse what the network or the learner cannot read."""
-        for key, expected in (("observation", "graph"), ("action_mode", "two_step")):
+        for key, expected in (
+            ("observation", "graph"),
+            ("action_mode", "two_step"),
+            ("numa_rule", "explicit"),
+        ):
             found = getattr(config.env, key)
             if found != expected:
                 raise ParameterError(
@@ -211,11 +215,17 @@ class VMRescheduling(Problem):
         return float(solve(instance, time_limit=REFERENCE_SECONDS).bound)
 
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
-        """Return a rule, or none."""
+        """Return a rule, the teacher that plans, or none."""
         from dispatchgym.agents.imitation import RuleTeacher
 
-        teacher = config.agent.imitation.teacher
-        return (None if teacher == "none" else RuleTeacher(teacher)), {}
+        settings = config.agent.imitation
+        if settings.teacher == "none":
+            return None, {}
+        if settings.teacher == "plan":
+            from dispatchgym.agents.plan_teacher import PlanTeacher
+
+            return PlanTeacher(settings.iterations, config.seed), {}
+        return RuleTeacher(settings.teacher), {}
 
     # --- speed ---
 

@@ -274,7 +274,7 @@ def _fits(cluster, scratch, v, p, k):
 
 
 @compiled
-def _allowed(cluster, scratch, v, p, k):
+def allowed(cluster, scratch, v, p, k):
     """Whether VM v may go to node k (2: both) of machine p."""
     if not cluster.movable[v] or cluster.double[v] != (k == BOTH):
         return False
@@ -298,7 +298,7 @@ def _best_leaving(scratch, noise, random):
 
 
 @compiled
-def _best_place(cluster, scratch, v, noise, random):
+def best_place(cluster, scratch, v, noise, random):
     """Return machine and node where VM v costs least, with noise; (-1, -1) without room."""
     best, machine, node = -np.inf, -1, -1
     first, last = (BOTH, BOTH) if cluster.double[v] else (0, 1)
@@ -408,7 +408,7 @@ def _replay(cluster, scratch, held, count):
     gain = 0.0
     for i in range(held):
         v, p, k = scratch.plan[i, 0], scratch.plan[i, 1], scratch.plan[i, 2]
-        if scratch.keep[i] and count < len(scratch.plan) and _allowed(cluster, scratch, v, p, k):
+        if scratch.keep[i] and count < len(scratch.plan) and allowed(cluster, scratch, v, p, k):
             gain += _record(cluster, scratch, count, v, p, k)
             count += 1
     return count, gain
@@ -422,7 +422,7 @@ def _extend(cluster, scratch, count, gain, noise, random):
         v = _best_leaving(scratch, noise, random)
         if v < 0:
             break
-        p, k = _best_place(cluster, scratch, v, noise, random)
+        p, k = best_place(cluster, scratch, v, noise, random)
         if p < 0:
             scratch.out[v] = -np.inf  # no room anywhere: not asked again in this construction
             scratch.stuck[stuck] = v
@@ -470,7 +470,7 @@ def search(cluster, scratch, state, forced, iterations, random):
         noise = NOISE * _random(random)
         count, gain = 0, 0.0
         if forced >= 0 and limit > 0 and (held == 0 or not scratch.keep[0]):
-            p, k = _best_place(cluster, scratch, forced, noise, random)
+            p, k = best_place(cluster, scratch, forced, noise, random)
             gain = _record(cluster, scratch, 0, forced, p, k)
             count = 1
         count, won = _replay(cluster, scratch, held, count)
