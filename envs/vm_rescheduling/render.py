@@ -101,9 +101,10 @@ def frame(instance: Instance, schedule: Schedule) -> Pixels:
         ParameterError: Plan and instance do not fit.
         MissingDependencyError: matplotlib is not installed.
     """
+    figure = plot_cluster(instance, schedule)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(plot_cluster(instance, schedule))
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -323,7 +324,8 @@ def _draw_machines(axes: Axes, view: _View, placement: Placement, word: str) -> 
     axes.set_ylabel("cores of a node")
     slots = _slots(view, placement)
     rate = f"fragment rate {placement.rate():.3f}, {slots} slots of {view.chunk} cores"
-    moves = f" {view.migrations} migrations" if word == "after" else ""
+    plural = "" if view.migrations == 1 else "s"
+    moves = f" {view.migrations} migration{plural}" if word == "after" else ""
     axes.set_title(f"{word}{moves}: {rate}", loc="left", fontsize=10)
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
