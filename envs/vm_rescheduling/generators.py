@@ -59,6 +59,7 @@ _STREAM_LEAVE = 53
 _STREAM_RACK = 54
 _STREAM_SET_SIZE = 55
 _STREAM_SET = 56
+_STREAM_LIMIT = 57
 
 _BALANCED = 0.25  # how often a one-NUMA VM takes the emptier node, from the calibration
 _HIGH, _MIDDLE, _LOW = (free / (279 * 88) for free in (2450, 8569, 15124))  # free share of cores
@@ -467,7 +468,8 @@ class ClusterGenerator:
         pms: Fewest and most machines, uniform.
         free_share: Share of the cores, and of the memory, that is free at least, in [0, 1).
         affinity: Whether half of the VMs are in anti-affinity sets.
-        migration_limit: Most migrations; `migrations_for` the number of machines unless given.
+        migration_limit: Most migrations, a number or the ends of a range from which each instance
+            draws; `migrations_for` the number of machines unless given.
         objective: What is minimised.
         label: Beginning of the instances' names.
 
@@ -479,7 +481,65 @@ class ClusterGenerator:
     pms: tuple[int, int] = (20, 20)
     free_share: float = _HIGH
     affinity: bool = False
-    migration_limit: int | None = None
+    migration_limit: int | tuple[int, int] | None = None
+    objective: Objective = dataclasses.field(default_factory=Objective)
+    label: str = "random"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        _check_range(self.pms)
+        if self.max_vms > MAX_VMS:
+            raise ParameterError(f"pms: found up to {self.max_vms} VMs, expected at most {MAX_VMS}")
+        if not 0 <= self.free_share < 1:
+            raise ParameterError(f"free_share: found {self.free_share}, expected in [0, 1)")
+        low, high = self._limits(self.pms[1])
+        if not all(type(limit) is int for limit in (low, high)) or not (
+            0 <= low <= high <= MAX_MIGRATIONS
+        ):
+            raise ParameterError(
+                f"migration_limit: found {self.migration_limit!r}, expected None, a number or a "
+                f"range in 0..{MAX_MIGRATIONS}"
+            )
+
+    @property
+    def max_pms(self) -> int:
+        """Most machines of any instance."""
+
+    @property
+    def max_vms(self) -> int:
+        """Most VMs of any instance."""
+
+    @property
+    def max_migrations(self) -> int:
+        """Largest migration limit of any instance."""
+
+    def generate(self, seed: int) -> Instance:
+        """Return the instance of a seed (an integer in 0..2^64-1), always the same one."""
+
+
+@dataclass(frozen=True)
+class ClusterGenerator:
+    """Random clusters of a VM population; see `fill_cluster` for how they are made.
+
+    Attributes:
+        population: VM classes and machines; scaled to the number of machines.
+        pms: Fewest and most machines, uniform.
+        free_share: Share of the cores, and of the memory, that is free at least, in [0, 1).
+        affinity: Whether half of the VMs are in anti-affinity sets.
+        migration_limit: Most migrations, a number or the ends of a range from which each instance
+            draws; `migrations_for` the number of machines unless given.
+        objective: What is minimised.
+        label: Beginning of the instances' names.
+
+    Raises:
+        ParameterError: A field is not as described.
+    """
+
+    population: Population = MEDIUM
+    pms: tuple[int, int] = (20, 20)
+    free_share: float = _HIGH
+    affinity: bool = False
+    migration_limit: int | tuple[int, int] | None = None
     objective: Objective = dataclasses.field(default_factory=Objective)
     label: str = "random"
 
@@ -510,7 +570,7 @@ class ClusterGenerator:
     @property
     def max_migrations(self) -> int:
         """Largest migration limit of any instance."""
-        return self._limit(self.pms[1])
+        return self._limits(self.pms[1])[1]
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -554,12 +614,18 @@ class ClusterGenerator:
             affinity=affinity,
             rack=rack[:pms],
             cluster=(np.arange(pms) >= round(pms * self.population.first_cluster)).astype(np.int64),
-            migration_limit=self._limit(pms),
+            migration_limit=self._limit(pms, seed),
             objective=self.objective,
         )
 
-    def _limit(self, pms: int) -> int:
-        return migrations_for(pms) if self.migration_limit is None else self.migration_limit
+    def _limits(self, pms: int) -> tuple[int, int]:
+        """Return the smallest and the largest migration limit of `pms` machines."""
+        limit = migrations_for(pms) if self.migration_limit is None else self.migration_limit
+        return limit if isinstance(limit, tuple) else (limit, limit)
+
+    def _limit(self, pms: int, seed: int) -> int:
+        low, high = self._limits(pms)
+        return low + int(_below(_seed(seed), _STREAM_LIMIT, 0, 0, high - low + 1))
 
 
 @dataclass(frozen=True)
@@ -663,11 +729,15 @@ _TIERS: dict[str, ClusterGenerator] = {
 }
 
 
+_RANGE = r"(\d{1,9})(?:-(\d{1,9}))?"
+
+
 def scenarios() -> list[str]:
     """Return the names that `make_instance` knows.
 
     Of ``random``, High clusters of any number of machines, only usual sizes are listed: any
-    ``random_{P}`` works, and ranges as in ``random_20-60``.
+    ``random_{P}`` works, with a migration limit as in ``random_60x12``, and ranges of either as in
+    ``random_20-60`` and ``random_20-60x5-25``.
 
     Seeds 0..3999 are meant for training on a fixed set, 6000..6199 for development and
     6200..6399 for tests. An environment that trains without a fixed set draws seeds from 2^62 on,
@@ -688,11 +758,14 @@ def generator(scenario: str) -> Generator:
         return FixedGenerator(_TOYS[scenario]())
     if scenario in _TIERS:
         return _TIERS[scenario]
-    match = re.fullmatch(r"random_(\d{1,9})(?:-(\d{1,9}))?", scenario, re.ASCII)
+    match = re.fullmatch(rf"random_{_RANGE}(?:x{_RANGE})?", scenario, re.ASCII)
     if match is None:
         raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
+    limit = (int(match[3]), int(match[4] or match[3])) if match[3] else None
     try:
-        return ClusterGenerator(pms=(int(match[1]), int(match[2] or match[1])))
+        return ClusterGenerator(
+            pms=(int(match[1]), int(match[2] or match[1])), migration_limit=limit
+        )
     except ParameterError as error:
         raise ScenarioError(f"scenario {scenario!r}: {error}") from None
 
