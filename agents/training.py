@@ -222,7 +222,7 @@ class Trainer:
         """Draw the first held-out episode; put pictures into TensorBoard."""
         instance, episode = self.held_out.first_episode(policy)
         measure = self.held_out.measure
-        score = f"{measure.words} {measure.text(episode.objective)}"
+        score = f"{measure.words} {measure.score_text(episode.objective)}"
         title = f"{policy.name}: {instance.name}, {score}"
         figure = self.problem.draw(instance, episode.schedule, path, title)
         self.logger.record("pictures/schedule", Figure(figure, close=True))

@@ -72,7 +72,7 @@ def _title(arena: Arena, label: str, entrant: Entrant, episode: Episode) -> str:
     # A generated instance has the seed in its name.
     seed = f", seed {arena.seeds[0]}" if arena.problem.varies(arena.options) else ""
     measure, done = arena.measure, episode.status == "finished"
-    result = f"{measure.words} {measure.text(episode.objective)}" if done else episode.status
+    result = f"{measure.words} {measure.score_text(episode.objective)}" if done else episode.status
     return f"{arena.instances[0].name}, {label}{seed}: {entrant.name}, {result}"
 
 

@@ -48,8 +48,12 @@ class Measure:
     decimals: int | None = None
     more_is_better: bool = False
 
+    def score_text(self, value: float) -> str:
+        """Return the score of a single episode; a whole number as such."""
+        return f"{value:.0f}" if value == round(value) else self.text(value)
+
     def text(self, value: float) -> str:
-        """Return a score as tables show it; a dash for none."""
+        """Return a mean score as tables show it; a dash for none."""
         if math.isnan(value):
             return "-"
         digits = (0 if abs(value) >= 100 else 1) if self.decimals is None else self.decimals

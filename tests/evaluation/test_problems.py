@@ -56,4 +56,5 @@ def test_scores_as_text():
     assert [Measure("makespan").text(x) for x in (7.25, 99.96, 1234.5)] == ["7.2", "100.0", "1234"]
     assert LESS.text(0.28926) == "0.2893"
     assert LESS.text(math.nan) == "-"
+    assert [LESS.score_text(x) for x in (12.0, 0.28926)] == ["12", "0.2893"]
     assert MORE.text(-1234.5) == "-1234"

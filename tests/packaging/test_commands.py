@@ -127,6 +127,42 @@ def test_render_writes_a_picture(suffix: str, magic: bytes, call: Call, tmp_path
     assert list(tmp_path.iterdir()) == [out.parent]
 
 
+@pytest.mark.parametrize(
+    ("command", "settings", "told"),
+    [
+        ("evaluate", "probabilities=[0.1]", "probabilities: found [0.1], but env=vm_rescheduling"),
+        ("evaluate", "mode=classic", "env=vm_rescheduling has no modes"),
+        ("evaluate", "env.mode=classic", "env.mode: there is no such setting"),
+        ("render", "out=plan.gif", "env=vm_rescheduling has no films"),
+        ("benchmark", "peers=true", "no other environment for env=vm_rescheduling"),
+    ],
+)
+def test_what_another_problem_does_not_have(
+    command: str, settings: str, told: str, call: Call, tmp_path: Path
+) -> None:
+    done = call(command, "env=vm_rescheduling", *settings.split())
+    assert done.status == 2
+    assert done.err.startswith("error: ") and told in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migration_limits_are_not_of_the_job_shop(call: Call) -> None:
+    done = call("evaluate", "migration_limits=[5]")
+    assert done.status == 2
+    assert "migration_limits: found [5], but env=job_shop has no such setting" in done.err
+    assert "its own is probabilities" in done.err
+
+
+def test_render_shows_a_plan(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "plan.png"
+    done = call("render", "env=vm_rescheduling", "scenario=random_8", f"out={out}")
+    assert done.status == 0, done.err
+    assert "ha, fragment rate 0." in done.out
+    assert out.read_bytes()[:4] == b"\x89PNG"
+    done = call("render", "env=vm_rescheduling", "scenario=random_8")
+    assert "fragment" in done.out and len(done.out.splitlines()) > 5
+
+
 def test_render_prints_text_without_a_file(call: Call, tmp_path: Path) -> None:
     """SPT reaches 88 on ft06, the usual value of the non-delay rule."""
     done = call("render", "scenario=ft06", "mode=classic", "agents=spt")
