@@ -323,7 +323,8 @@ def _draw_machines(axes: Axes, view: _View, placement: Placement, word: str) -> 
     axes.tick_params(axis="x", length=0, labelsize=8, rotation=90 if len(view.machines) > 24 else 0)
     axes.set_ylabel("cores of a node")
     slots = _slots(view, placement)
-    rate = f"fragment rate {placement.rate():.3f}, {slots} slots of {view.chunk} cores"
+    weighted = "weighted " if len(placement.instance.objective.terms) > 1 else ""
+    rate = f"{weighted}fragment rate {placement.rate():.3f}, {slots} slots of {view.chunk} cores"
     plural = "" if view.migrations == 1 else "s"
     moves = f" {view.migrations} migration{plural}" if word == "after" else ""
     axes.set_title(f"{word}{moves}: {rate}", loc="left", fontsize=10)
