@@ -48,16 +48,16 @@ class Measure:
     decimals: int | None = None
     more_is_better: bool = False
 
-    def score_text(self, value: float) -> str:
-        """Return the score of a single episode; a whole number as such."""
-        return f"{value:.0f}" if value == round(value) else self.text(value)
-
     def text(self, value: float) -> str:
         """Return a mean score as tables show it; a dash for none."""
         if math.isnan(value):
             return "-"
         digits = (0 if abs(value) >= 100 else 1) if self.decimals is None else self.decimals
         return f"{value:.{digits}f}"
+
+    def score_text(self, value: float) -> str:
+        """Return the score of a single episode; a whole number as such."""
+        return f"{value:.0f}" if value == round(value) else self.text(value)
 
     def cost(self, value: float) -> float:
         """Return a number that is smaller for a better score."""
@@ -85,11 +85,8 @@ class Measure:
     @property
     def bound_words(self) -> str:
         """What a score beyond a bound is, in words."""
-        return (
-            "above the proven upper bound"
-            if self.more_is_better
-            else ("below the proven lower bound")
-        )
+        side = "above the proven upper" if self.more_is_better else "below the proven lower"
+        return f"{side} bound"
 
 
 class Reference(NamedTuple):

@@ -65,6 +65,27 @@ def test_a_run_goes_through_both_phases_and_leaves_checkpoints(tmp_path):
     assert json.loads((trainer.folder.path / "versions.json").read_text())["versions"]["torch"]
 
 
+@pytest.mark.parametrize("teacher", ["plan", "ha"])
+def test_vm_rescheduling_is_trained_by_the_same_phases(tmp_path, teacher):
+    pytest.importorskip("highspy")
+    changes = ["env=vm_rescheduling", "env.scenario=random_4-6", "agent.imitation.iterations=3"]
+    changes += ["model.heads=2", f"agent.imitation.teacher={teacher}", "held_out.level=3"]
+    trainer = Trainer(small_config(tmp_path, *changes), None, silent)
+    trainer.run()
+    history = trainer.folder.history
+    assert {record["phase"] for record in history} == {"imitation", "ppo"}
+    for record in history:
+        assert 0 <= record["objective"] <= 1 and record["gap"] >= 0
+    instance, episode = trainer.held_out.first_episode(trainer._policy())
+    assert instance.migration_limit == 3
+    assert trainer.problem.validate(instance, episode.schedule).valid
+
+
+def test_levels_of_other_problems_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="migration_limits: found 0.5"):
+        Trainer(small_config(tmp_path, "env=vm_rescheduling", "held_out.level=0.5"), None, silent)
+
+
 @pytest.mark.parametrize("teacher", ["none", "spt", "exact"])
 def test_other_teachers(tmp_path, teacher):
     changes = [f"agent.imitation.teacher={teacher}", "agent.imitation.instances=3"]

@@ -25,6 +25,11 @@ def composed(*overrides):
     return OmegaConf.to_object(compose("train", list(overrides)))
 
 
+def test_experiments_of_training_compose_with_their_environment():
+    config = composed("env=vm_rescheduling", "experiment=vm_rescheduling_ppo")
+    assert config.env.name == config.model.name == "vm_rescheduling"
+
+
 def test_the_default_composes_to_the_schemas():
     config = composed()
     assert isinstance(config, TrainConfig)
