@@ -493,67 +493,11 @@ class ClusterGenerator:
         if not 0 <= self.free_share < 1:
             raise ParameterError(f"free_share: found {self.free_share}, expected in [0, 1)")
         low, high = self._limits(self.pms[1])
-        if not all(type(limit) is int for limit in (low, high)) or not (
-            0 <= low <= high <= MAX_MIGRATIONS
-        ):
+        whole = type(low) is int and type(high) is int
+        if not (whole and 0 <= low <= high <= MAX_MIGRATIONS):
             raise ParameterError(
                 f"migration_limit: found {self.migration_limit!r}, expected None, a number or a "
                 f"range in 0..{MAX_MIGRATIONS}"
-            )
-
-    @property
-    def max_pms(self) -> int:
-        """Most machines of any instance."""
-
-    @property
-    def max_vms(self) -> int:
-        """Most VMs of any instance."""
-
-    @property
-    def max_migrations(self) -> int:
-        """Largest migration limit of any instance."""
-
-    def generate(self, seed: int) -> Instance:
-        """Return the instance of a seed (an integer in 0..2^64-1), always the same one."""
-
-
-@dataclass(frozen=True)
-class ClusterGenerator:
-    """Random clusters of a VM population; see `fill_cluster` for how they are made.
-
-    Attributes:
-        population: VM classes and machines; scaled to the number of machines.
-        pms: Fewest and most machines, uniform.
-        free_share: Share of the cores, and of the memory, that is free at least, in [0, 1).
-        affinity: Whether half of the VMs are in anti-affinity sets.
-        migration_limit: Most migrations, a number or the ends of a range from which each instance
-            draws; `migrations_for` the number of machines unless given.
-        objective: What is minimised.
-        label: Beginning of the instances' names.
-
-    Raises:
-        ParameterError: A field is not as described.
-    """
-
-    population: Population = MEDIUM
-    pms: tuple[int, int] = (20, 20)
-    free_share: float = _HIGH
-    affinity: bool = False
-    migration_limit: int | tuple[int, int] | None = None
-    objective: Objective = dataclasses.field(default_factory=Objective)
-    label: str = "random"
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        _check_range(self.pms)
-        if self.max_vms > MAX_VMS:
-            raise ParameterError(f"pms: found up to {self.max_vms} VMs, expected at most {MAX_VMS}")
-        if not 0 <= self.free_share < 1:
-            raise ParameterError(f"free_share: found {self.free_share}, expected in [0, 1)")
-        limit = self.migration_limit
-        if limit is not None and not (type(limit) is int and 0 <= limit <= MAX_MIGRATIONS):
-            raise ParameterError(
-                f"migration_limit: found {limit!r}, expected None or 0..{MAX_MIGRATIONS}"
             )
 
     @property
@@ -761,10 +705,10 @@ def generator(scenario: str) -> Generator:
     match = re.fullmatch(rf"random_{_RANGE}(?:x{_RANGE})?", scenario, re.ASCII)
     if match is None:
         raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
-    limit = (int(match[3]), int(match[4] or match[3])) if match[3] else None
+    limits = (int(match[3]), int(match[4] or match[3])) if match[3] else None
     try:
         return ClusterGenerator(
-            pms=(int(match[1]), int(match[2] or match[1])), migration_limit=limit
+            pms=(int(match[1]), int(match[2] or match[1])), migration_limit=limits
         )
     except ParameterError as error:
         raise ScenarioError(f"scenario {scenario!r}: {error}") from None
