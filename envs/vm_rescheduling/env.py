@@ -398,16 +398,19 @@ class VMReschedulingSimulation(Simulation):
             kernel.rule_action_batch(self.state, number, actions)
         return actions if parts == 2 else actions[:, 0]
 
-    def run_rule(self, rule: str) -> dict[str, Any]:
+    def run_rule(self, rule: str, temperature: float = 0.0) -> dict[str, Any]:
         """Play every lane from where it is to the end under a rule, in one compiled call.
 
-        No observation or reward is written: restart the lanes afterwards.
+        With a positive temperature, Gumbel noise of that size, in fragment cores, is added to
+        what VMs gain (the random rule has none); each lane draws its own. No observation or
+        reward is written: restart the lanes afterwards.
 
         Returns:
             The same as `final_infos`.
         """
         number = self.check_rule(rule)
-        kernel.run_rule_batch(self.state, self._outcome, number)
+        samples = np.arange(self.num_lanes)
+        kernel.run_rule_batch(self.state, self._outcome, number, float(temperature), samples)
         return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
 
     # --- results ---
@@ -610,9 +613,9 @@ class VMReschedulingVectorEnv(KernelVectorEnv):
     simulation_class = VMReschedulingSimulation
     simulation: VMReschedulingSimulation
 
-    def run_rule(self, rule: str) -> dict[str, Any]:
+    def run_rule(self, rule: str, temperature: float = 0.0) -> dict[str, Any]:
         """Play every row to its end under a rule; see `VMReschedulingSimulation.run_rule`."""
-        return self.simulation.run_rule(rule)
+        return self.simulation.run_rule(rule, temperature)
 
     def action_masks_vm(self) -> npt.NDArray[np.bool_]:
         """Return which VMs may migrate now in each row, bool (B, V)."""

@@ -12,6 +12,7 @@ are closed to it: where it is, and where VMs of its anti-affinity set are. After
 classes with few places are looked at again.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -1023,48 +1024,67 @@ def home_gain(state, lane, v):
     return gain
 
 
+@inlined
+def gumbel(state, lane, sample, v):
+    """Return the noise on the gain of VM v at this migration, of the sample's own."""
+    scalar = state.scalar[lane]
+    u = uniform(np.uint64(scalar[SEED]), NOISE + 8 * sample, scalar[USED], v)
+    return -math.log(-math.log(u + 1e-300) + 1e-300)
+
+
 @compiled
-def best_pair(state, lane, tabu):
+def best_pair(state, lane, tabu, temperature, sample):
     """Return the VM and destination of the largest summed gain (ties: the first), and that gain.
 
-    With tabu, a VM that has moved before moves again only if something is gained. Returns -1
-    for the VM where nothing is legal.
+    With tabu, nothing may be lost, and a VM that has moved before moves again only if something
+    is gained. Noise of size `temperature` is added to the gains of VMs. Returns -1 for the VM
+    where nothing is left to choose from.
     """
     vm = state.vm[lane]
     bound_gains(state, lane)
-    best, best_destination_, best_gain = -1, -1, -np.inf
+    best, best_place, best_gain, best_value = -1, -1, -np.inf, -np.inf
     for v in range(state.scalar[lane, VMS]):
         if state.legal[lane, v] == 0:
             continue
+        noise = temperature * gumbel(state, lane, sample, v) if temperature > 0.0 else 0.0
         leaving = leave_gain(state, lane, v)
         bound = leaving + max(state.bound[lane, vm[v, CLASS]], home_gain(state, lane, v))
-        if bound <= best_gain or (tabu and vm[v, MOVES] > 0 and bound <= 0.0):
+        if bound + noise <= best_value or (tabu and is_tabu(vm, v, bound)):
             continue
         find_room(state, lane, v)
         d, joining = best_destination(state, lane, v)
         gain = leaving + joining
-        if d >= 0 and gain > best_gain and not (tabu and vm[v, MOVES] > 0 and gain <= 0.0):
-            best, best_destination_, best_gain = v, d, gain
-    return best, best_destination_, best_gain
+        if gain + noise > best_value and not (tabu and is_tabu(vm, v, gain)):
+            best, best_place, best_gain, best_value = v, d, gain, gain + noise
+    return best, best_place, best_gain
+
+
+@inlined
+def is_tabu(vm, v, gain):
+    """Tell whether a migration of VM v with this gain would lose something or go in circles."""
+    return gain < 0.0 or (gain <= 0.0 and vm[v, MOVES] > 0)
 
 
 @compiled
-def ha_vm(state, lane):
+def ha_vm(state, lane, temperature, sample):
     """Return the movable VM of at most one chunk that gains most by leaving (ties: the first)."""
     vm, chunk = state.vm[lane], state.term[lane, 0, CHUNK]
-    best, best_gain = -1, -np.inf
+    best, best_gain, best_value = -1, -np.inf, -np.inf
     for v in range(state.scalar[lane, VMS]):
         if vm[v, MOVABLE] and vm[v, SHARE] * vm[v, NUMA] <= chunk:
             gain = leave_gain(state, lane, v)
-            if gain > best_gain:
-                best, best_gain = v, gain
+            value = gain
+            if temperature > 0.0:
+                value += temperature * gumbel(state, lane, sample, v)
+            if value > best_value:
+                best, best_gain, best_value = v, gain, value
     return best, best_gain
 
 
 @compiled
-def ha_pair(state, lane):
+def ha_pair(state, lane, temperature, sample):
     """Return the migration of the filter-and-score heuristic; -1 for the VM where it stops."""
-    v, leaving = ha_vm(state, lane)
+    v, leaving = ha_vm(state, lane, temperature, sample)
     if v < 0 or state.legal[lane, v] == 0:
         return -1, -1
     find_room(state, lane, v)
@@ -1119,7 +1139,7 @@ def random_destination(state, lane, v):
 
 
 @compiled
-def rule_pair(state, lane, rule):
+def rule_pair(state, lane, rule, temperature, sample):
     """Return the VM and destination a rule decides for; -1 for the VM where it would stop."""
     if rule == RANDOM:
         v = random_vm(state, lane)
@@ -1128,20 +1148,31 @@ def rule_pair(state, lane, rule):
         find_room(state, lane, v)
         return v, random_destination(state, lane, v)
     if rule == HA:
-        return ha_pair(state, lane)
-    v, d, gain = best_pair(state, lane, True)
-    if v >= 0 and gain < 0.0:
-        return -1, -1
+        v, d = ha_pair(state, lane, temperature, sample)
+        if v < 0 and temperature > 0.0:  # the noise may have hit on a VM that gains nothing
+            v, d = ha_pair(state, lane, 0.0, sample)
+        return v, d
+    v, d, _ = best_pair(state, lane, True, temperature, sample)
     return v, d
 
 
 @compiled
-def rule_decision(state, lane, rule):
+def rule_decision(state, lane, rule, temperature, sample):
     """Return the same; where it would stop and may not, the legal pair of the largest gain."""
-    v, d = rule_pair(state, lane, rule)
+    v, d = rule_pair(state, lane, rule, temperature, sample)
     if v < 0 and not stop_is_legal(state, lane):
-        v, d, _ = best_pair(state, lane, False)
+        v, d, _ = best_pair(state, lane, False, 0.0, sample)
     return v, d
+
+
+@compiled
+def chosen_destination(state, lane, rule):
+    """Return where a rule moves the VM that is already chosen."""
+    v = state.scalar[lane, CHOSEN]
+    if rule == RANDOM:
+        return random_destination(state, lane, v)
+    d, _ = best_destination(state, lane, v)
+    return d
 
 
 @compiled
@@ -1153,13 +1184,9 @@ def rule_action(state, lane, rule, actions):
     if scalar[STATUS] != RUNNING:
         return
     if scalar[CHOSEN] >= 0:
-        v = scalar[CHOSEN]
-        if rule == RANDOM:
-            action[0] = random_destination(state, lane, v)
-        else:
-            action[0], _ = best_destination(state, lane, v)
+        action[0] = chosen_destination(state, lane, rule)
         return
-    v, d = rule_decision(state, lane, rule)
+    v, d = rule_decision(state, lane, rule, 0.0, 0)
     width = max_destinations(state)
     if mode == JOINT:
         action[0], action[1] = max(v, 0), max(d, 0)
@@ -1170,19 +1197,15 @@ def rule_action(state, lane, rule, actions):
 
 
 @compiled
-def run_rule(state, lane, rule):
+def run_rule(state, lane, rule, temperature, sample):
     """Play the episode to its end under a rule."""
     scalar = state.scalar[lane]
     if scalar[STATUS] == RUNNING and scalar[CHOSEN] >= 0:
-        v = scalar[CHOSEN]
-        if rule == RANDOM:
-            d = random_destination(state, lane, v)
-        else:
-            d, _ = best_destination(state, lane, v)
+        v, d = scalar[CHOSEN], chosen_destination(state, lane, rule)
         scalar[CHOSEN] = -1
         apply_move(state, lane, v, d)
     while scalar[STATUS] == RUNNING:
-        v, d = rule_decision(state, lane, rule)
+        v, d = rule_decision(state, lane, rule, temperature, sample)
         if v < 0:
             apply_stop(state, lane)
         else:
@@ -1605,11 +1628,11 @@ def rule_action_batch(state, rule, actions):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def run_rule_batch(state, outcome, rule):
-    """Play every lane to its end under a rule."""
+def run_rule_batch(state, outcome, rule, temperature, samples):
+    """Play every lane to its end under a rule, with noise where the temperature is positive."""
     for index in prange(state.scalar.shape[0]):
         lane = np.int64(index)  # the unsigned index would turn sums into floats
-        run_rule(state, lane, rule)
+        run_rule(state, lane, rule, temperature, samples[lane])
         write_log(state, outcome, lane)
 
 

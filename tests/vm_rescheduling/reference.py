@@ -267,7 +267,7 @@ class Cluster:
             leaving = self.leave_gain(vm)
             destination, joining = self.best_destination(vm)
             gain = leaving + joining
-            if tabu and vm in moved and gain <= 0:
+            if tabu and (gain < 0 or (gain == 0 and vm in moved)):
                 continue
             if best is None or gain > best[2]:
                 best = (vm, destination, gain)
@@ -292,7 +292,7 @@ class Cluster:
     def greedy_joint(self) -> tuple[int, int] | None:
         """Return the best migration that loses nothing, or None."""
         best = self.best_pair(tabu=True)
-        return best[:2] if best and best[2] >= 0 else None
+        return best[:2] if best else None
 
     # ------------------------------------------------------------ the environment's view
 
