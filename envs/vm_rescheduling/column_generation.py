@@ -30,7 +30,7 @@ __all__ = ["Optimum", "column_generation", "import_highspy"]
 IntArray = npt.NDArray[np.int64]
 
 _TOLERANCE = 1e-6
-_MOST_COLUMNS = 3_000
+_MOST_PER_PM = 100
 _FEW_COLUMNS = 300
 _LEAST_SECONDS = 0.01
 
@@ -250,7 +250,7 @@ class _Master:
         step = 1.0 if self.pricer.measure.integral else 0.0
         slack = self.relaxed - (best.total + step) + _TOLERANCE
         least = self.prices[: self.pms] - slack
-        near = self.pricer.near(self._prices(), least, _MOST_COLUMNS)
+        near = self.pricer.near(self._prices(), least, _MOST_PER_PM * self.pms)
         if near is None or time.perf_counter() > self.deadline:
             return best, bound
         found, tighter = self._integer(best.joined(near), True, bound)

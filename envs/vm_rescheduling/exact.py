@@ -149,11 +149,10 @@ class _Search:
     def result(self, time_limit: float) -> ExactResult:
         """Return what was found."""
         seconds = time_limit - self.left
-        bound = min(self.bound, self.objective)
+        objective = float(self.objective)
+        bound = objective if self.proved else float(self.bound)
         schedule = {"moves": self.moves}
-        return ExactResult(
-            float(self.objective), float(bound), self.proved, schedule, seconds, self.method
-        )
+        return ExactResult(objective, bound, self.proved, schedule, seconds, self.method)
 
 
 def _goal_value(instance: Instance) -> float:
