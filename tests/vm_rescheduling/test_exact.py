@@ -283,7 +283,7 @@ def test_nothing_to_gain():
 
 def test_fine_sizes_are_left_to_the_program():
     """Nodes of millions of distinguishable rooms are too much for tables over the room."""
-    whole = part_of(make_instance("S", 6003), np.arange(4), limit=3)
+    whole = part_of(make_instance("S", 6003), np.arange(8), limit=4)
     fine = whole.replace(
         pm_cpu=whole.pm_cpu * 10_007 + 2,
         vm_cpu=whole.vm_cpu * 10_007 + 2 * (np.arange(whole.num_vms) == 1),
