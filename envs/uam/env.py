@@ -58,6 +58,7 @@ class UAMFleetSimulation(Simulation):
         if not isinstance(oracle_demand, bool):
             raise ParameterError(f"oracle_demand: found {oracle_demand!r}, expected True or False")
         self.num_lanes = num_lanes
+        self._one_block = num_lanes <= kernel.LANES_PER_BLOCK  # not worth a parallel loop
         self.rules = RULES
         self._make_source(scenario)
         self.state = self.allocate(num_lanes, self.limits.decisions)
@@ -171,7 +172,7 @@ class UAMFleetSimulation(Simulation):
         if self._kind == kernel.PREPARED:
             self._prepare(chosen, seeds)
         arguments = (self.state, self._source, self._days, self._observation)
-        if self.num_lanes == 1:
+        if self._one_block:
             kernel.reset_block(*arguments, seeds, chosen, 0)
         else:
             kernel.reset_batch(*arguments, seeds, chosen)
@@ -193,7 +194,7 @@ class UAMFleetSimulation(Simulation):
             autoreset,
             chosen,
         )
-        if self.num_lanes == 1:
+        if self._one_block:
             kernel.step_block(*arguments, 0)
         else:
             kernel.step_batch(*arguments)
@@ -232,7 +233,10 @@ class UAMFleetSimulation(Simulation):
 
     def refresh(self) -> None:
         """Write all observations anew from the state."""
-        kernel.observe_batch(self.state, self._observation)
+        if self._one_block:
+            kernel.observe_block(self.state, self._observation, 0)
+        else:
+            kernel.observe_batch(self.state, self._observation)
 
     def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that hold the state of the lanes."""
@@ -251,7 +255,7 @@ class UAMFleetSimulation(Simulation):
         """Return the action of a rule for each lane; -1 where the day is over."""
         number = self.check_rule(rule)
         actions = np.empty(self.num_lanes, np.int64)
-        if self.num_lanes == 1:
+        if self._one_block:
             kernel.rule_action_block(self.state, number, actions, 0)
         else:
             kernel.rule_action_batch(self.state, number, actions)
@@ -265,7 +269,11 @@ class UAMFleetSimulation(Simulation):
         Returns:
             The same as `final_infos`.
         """
-        kernel.run_rule_batch(self.state, self._outcome, self.check_rule(rule))
+        arguments = (self.state, self._outcome, self.check_rule(rule))
+        if self._one_block:
+            kernel.run_rule_block(*arguments, 0)
+        else:
+            kernel.run_rule_batch(*arguments)
         return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
 
     # --- results ---
