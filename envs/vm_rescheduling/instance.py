@@ -325,6 +325,7 @@ class Instance:
             self._freeze(name, (vms,), np.int64)
         self._freeze("movable", (vms,), np.bool_, True)
         self._freeze("affinity", (vms,), np.int64, -1)
+        _check_range(self.affinity, "affinity", -1, MAX_VMS - 1)
         sets = int(self.affinity.max()) + 1
         if self.affinity_rack is not None:
             sets = _length(self.affinity_rack, "affinity_rack")

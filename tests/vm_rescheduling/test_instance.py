@@ -138,6 +138,7 @@ def change(**changes):
         (change(pm_cpu=np.zeros((0, 2), int)), "found 0 PMs"),
         (change(movable=[1, 0, 1]), "movable: found .*expected truth values"),
         (change(affinity=[0, -2, 0], affinity_rack=None), r"affinity\[1\]: found -2"),
+        (change(affinity=[10**15, 0, 0], affinity_rack=None), r"affinity\[0\]: found 10{15}"),
         (change(affinity=[0, 3, 0], affinity_rack=[False]), r"affinity\[1\]: found 3"),
         (change(rack=[0]), "rack: found"),
         (change(rack=[0, -4]), r"rack\[1\]: found -4"),
