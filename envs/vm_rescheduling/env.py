@@ -593,7 +593,134 @@ def _numbers(shape: tuple[int, ...]) -> spaces.Box:
 
 
 class VMReschedulingEnv(KernelEnv):
-    """A cluster in which the agent chooses VMs to migrate, to remove fragments."""
+    """A cluster in which the agent chooses VMs to migrate, so that free cores can be used again.
+
+    ## Description
+    Physical machines (PMs) have two NUMA nodes with cores and memory. A VM is on one node, or has
+    exactly half of both on each node of one PM. What is free on a node counts in chunks of X = 16
+    cores: `free mod X` is a fragment, of no use to new VMs. The fragment rate FR is the sum of the
+    fragments over the free cores. At most `migration_limit` VMs are migrated, one after the other,
+    to make it small.
+
+    A migration releases the VM and places it on another PM, or on the other node of its own (a
+    flip). It needs room in cores and memory on its node, or on both. Immovable VMs stay. No VM
+    joins a PM (or rack, for sets of that level) that has another VM of its anti-affinity set; sets
+    that share one at the start may stay so. With `within_cluster` VMs keep to their cluster.
+
+    | objective | what is minimised |
+    | --- | --- |
+    | `fragment` | J: a fragment rate, of cores or memory, of single nodes or (`double`) of requests that take half a chunk on both nodes of a PM |
+    | `mixed` | J: a weighted sum of such rates |
+    | `goal` | migrations used when J <= `goal` is reached; `migration_limit` + 1 if it is not |
+    | `empty_pms` | PMs that host a VM, plus J |
+
+    ## Action Space
+    V is the largest number of VMs of the scenario, P of PMs, D of destinations: D = P, or 2 P with
+    `numa_rule="explicit"`, where destination 2 p + k is node k of PM p (k = 0 for VMs on two nodes).
+
+    | `action_mode` | space | an action is |
+    | --- | --- | --- |
+    | `two_step` | `Discrete(max(V, D) + 1)` | a VM, then in the next step its destination; the last action, STOP, ends the episode instead of a VM |
+    | `joint` | `MultiDiscrete([V, D])` | a VM and its destination |
+    | `flat` | `Discrete(V D + 1)` | VM v to destination d is v D + d; the last action is STOP; at most 200,000 pairs |
+
+    Elsewhere than with `explicit`, `numa_rule` chooses the node of a PM if both have room for a VM
+    of one node: `best` leaves the smaller remainder modulo X (ties: node 0), `first` node 0, `keep`
+    the number of its present one. The VM's own PM is a destination for the flip. With `allow_stay`
+    the present place is one too: a step is used up and nothing moves, and without `explicit` the
+    rule decides between staying and the flip.
+
+    A VM is legal if it is movable and has a legal destination. Legal actions are in
+    `observation["action_mask"]`, `info["action_mask"]` (int8) and `action_masks()` (bool). In mode
+    `joint` that is the mask of the VMs followed by the mask of the destinations of at least one of
+    them: necessary, not sufficient; `action_masks_vm()` is exact, (V,), and `action_masks_pm(vm)`
+    gives the destinations of one VM, (D,). If there is nothing to do at the start (no VM may move,
+    the goal is reached, or the limit is 0), only STOP is legal, in mode `joint` the action [0, 0].
+
+    ## Observation Space
+    A flat `Dict` of arrays of fixed shape, padded with zeros to the largest instance of the
+    scenario. X is the chunk of the objective's first rate of single nodes in cores, or 16.
+    Capacities are those of the node. After a migration only the rows of two PMs and their VMs are
+    written anew. With `observation="graph"`:
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `pm` | (P, 10) float32 | free cores / capacity of nodes 0 and 1; 2, 3 free memory / capacity; 4 fragment / free cores of node 0; 5 fragment of node 0 / X; 6, 7 the same of node 1; 8 VMs / 20; 9 migrations left / limit |
+    | `vm` | (V, 9) float32 | cores taken / capacity of nodes 0 and 1; 2, 3 the same of memory; 4, 5 (cores taken mod X) / X of nodes 0 and 1; 6 on two nodes; 7 in an anti-affinity set; 8 movable |
+    | `vm_pm` | (V,) int32 | edge to its PM, -1 for padding |
+    | `vm_numa` | (V,) int8 | its node 0 or 1, 2 for both, -1 for padding |
+    | `vm_mask`, `pm_mask` | (V,), (P,) int8 | 1: exists |
+    | `gain_out` | (V,) float32 | fragment cores that vanish where it is if it leaves / X |
+    | `chosen_vm` | (1,) int32 | VM that waits for its destination (`two_step`), else -1 |
+    | `fits` | (P, 2) int8 | 1: the chosen VM may go there; both nodes alike for a VM on two |
+    | `gain_in` | (P, 2) float32 | where `fits`: fragment cores that vanish if it goes there / X; of both nodes together for a VM on two |
+    | `steps_left` | (2,) float32 | migrations left / limit, migrations left / PMs |
+    | `action_mask` | int8 | 1: legal |
+
+    With `observation="vmr2l"`, the columns of the published environment (whose values are wrong
+    after a step, see Credits), capacities being those of the whole PM; `vm_pm`, `vm_mask`, `pm_mask`,
+    `chosen_vm` and `action_mask` as above and
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `pm` | (P, 8) float32 | columns 0 to 7 of `pm` above |
+    | `vm` | (V, 14) float32 | columns 0 to 5 of `vm` above, then the row of its PM |
+    | `num_steps` | (1,) float32 | migrations used / limit |
+    | `num_vms` | (1,) int32 | VMs that exist |
+
+    ## Rewards
+    At each migration the decrease of J (`empty_pms`: of the whole objective) times `reward_scale`;
+    None takes F / 128 for `fragment` and `mixed`, F being the free cores, so that a new 16-core
+    slot gives 0.125, and 1 for `empty_pms`. The return is (J at the start - J at the end) times the
+    scale. With `goal` each migration costs `reward_scale`, None takes 1 / limit, and an episode
+    that ends without the goal costs as if limit + 1 had been made: the return is minus the
+    objective times the scale. The choice of a VM in mode `two_step` gives 0; use no discount.
+
+    An illegal action changes nothing and costs -1 (`info["invalid_action"]` is True); with
+    `invalid_action="raise"` it raises `InvalidActionError`.
+
+    ## Starting State
+    The instance as it is; `reset(seed=s)` plays `make_instance(scenario, s)`. Without a seed, the
+    next episode of the same sequence is played; its seed is at least 2**62, so that small seeds,
+    kept for evaluation, are never met by accident.
+
+    ## Episode End
+    Terminated when the limit of migrations (or stays) is used up, by STOP, when the goal is
+    reached, or when no VM may move. Never truncated, but by a step limit. The last `info` holds
+    `objective`, `schedule` (`moves`: rows VM, PM, node in the order of execution, which `validate`
+    accepts; padded with -1 in batches), `fragment_rate` and `slots` of the objective's first rate,
+    and `migrations`.
+
+    ## Arguments
+    | argument | default | meaning |
+    | --- | --- | --- |
+    | `scenario` | `"S"` | name (see `scenarios()`), `Instance`, generator, or path to a file |
+    | `action_mode` | `"two_step"` | `two_step`, `joint` or `flat` |
+    | `numa_rule` | `"best"` | `best`, `first`, `keep` or `explicit` |
+    | `allow_stay` | False | the present place is a destination |
+    | `allow_stop` | True | STOP is legal (not in mode `joint`) |
+    | `migration_limit` | None | replaces that of the instances |
+    | `objective` | None | replaces that of the instances: an `Objective`, a name, or its fields as a dict |
+    | `observation` | `"graph"` | `graph` or `vmr2l` |
+    | `reward_scale` | None | see above |
+    | `invalid_action` | `"penalise"` | or `raise` |
+    | `render_mode` | None | `ansi` (80 columns) or `rgb_array` |
+
+    A generator of your own needs `max_pms`, `max_vms` and `max_migrations`; `max_classes` (VMs that
+    differ in cores, memory or nodes), `max_sets`, `max_clusters`, `max_racks` and `max_terms` are
+    taken from it if it has them, else from its sizes and the instance of seed 0.
+
+    ## Vectorized environment
+    `gym.make_vec("dispatchgym:dispatchgym/VMRescheduling-v0", num_envs=N, ...)` gives a native batch.
+
+    ## Credits
+    Problem, fragment rate and heuristic: Ding et al., "Towards VM rescheduling optimization through
+    deep reinforcement learning", EuroSys 2025, arXiv 2505.17359. Their environment shows fragments
+    in wrong columns and old VM rows after a step; ours keeps its columns, not its values.
+
+    ## Version History
+    * v0: first version
+    """  # noqa: E501
 
     simulation_class = VMReschedulingSimulation
     simulation: VMReschedulingSimulation

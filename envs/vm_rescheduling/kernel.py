@@ -34,9 +34,8 @@ NUM_SETTINGS = 6
 TWO_STEP, JOINT, FLAT = range(3)
 BEST, FIRST, KEEP, EXPLICIT = range(4)
 
-# Columns of State.scalar, integers of one lane. The first seven come from the source.
-PMS, VMS, LIMIT, KIND, SETS, TERMS, FIRST_TERM = range(7)
-CLUSTERS, RACKS = 7, 8
+# Columns of State.scalar, integers of one lane. The first nine come from the source.
+PMS, VMS, LIMIT, KIND, SETS, TERMS, FIRST_TERM, CLUSTERS, RACKS = range(9)
 NUM_SOURCE_SCALARS = 9
 CLASSES, STATUS, IDLE, CHOSEN, USED, MIGRATIONS, USED_PMS, FREE_CPU = range(9, 17)
 BASE_SEED, EPISODE, SEED, ELAPSED, TOUCHED_FROM, TOUCHED_TO, TOUCHED_VM, STAMP = range(17, 25)

@@ -24,16 +24,39 @@ JOB_SHOP = [
         ("interrupting", {"interrupts": {"kind": "calendar", "probability": 0.01}}),
     )
 ]
+VM_RESCHEDULING = [
+    {"action_mode": action_mode, "numa_rule": numa_rule, "observation": observation, **more}
+    for action_mode, numa_rule, observation, more in (
+        ("two_step", "best", "graph", {"scenario": "S"}),
+        ("two_step", "explicit", "graph", {"scenario": "S-AA", "allow_stop": False}),
+        ("two_step", "keep", "vmr2l", {"scenario": "random_4-9", "allow_stay": True}),
+        ("two_step", "first", "graph", {"scenario": "S", "objective": "empty_pms"}),
+        ("two_step", "best", "vmr2l", {"scenario": "S-MR", "migration_limit": 3}),
+        ("two_step", "explicit", "graph", {"scenario": "toy_order", "allow_stop": False}),
+        ("joint", "explicit", "graph", {"scenario": "S-AA"}),
+        ("joint", "best", "vmr2l", {"scenario": "random_4-9", "allow_stay": True}),
+        ("joint", "keep", "graph", {"scenario": "S", "objective": {"kind": "goal", "goal": 0.5}}),
+        ("flat", "explicit", "vmr2l", {"scenario": "random_4-9"}),
+        ("flat", "first", "graph", {"scenario": "S-MR", "allow_stop": False}),
+    )
+]
 CASES = [
     ("dispatchgym/JobShop-v0", {"scenario": scenario, **kwargs})
     for kwargs in JOB_SHOP
     for scenario in ("ft06", "random_3-6x2-5", "reentrant_3-4x2-3")
-]
+] + [("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING]
 IDS = [" ".join(str(value) for value in kwargs.values()) for _, kwargs in CASES]
+RULES = {"dispatchgym/JobShop-v0": "spt", "dispatchgym/VMRescheduling-v0": "greedy_joint"}
+"""A rule of each environment that is not random."""
+SMALL = {
+    "dispatchgym/JobShop-v0": {"scenario": "random_4-6x3"},
+    "dispatchgym/VMRescheduling-v0": {"scenario": "random_4-6"},
+}
+"""Arguments of each environment for instances of several small sizes."""
 
 
 def test_every_environment_has_cases():
-    assert {name for name, _ in CASES} == set(ENVIRONMENTS)
+    assert {name for name, _ in CASES} == set(RULES) == set(SMALL) == set(ENVIRONMENTS)
 
 
 @pytest.mark.parametrize(("name", "kwargs"), CASES, ids=IDS)
@@ -59,20 +82,28 @@ def test_time_limit(name, mode):
     vec.reset(seed=0)
     env.reset(seed=0)
     for step in range(4):
-        action = env.unwrapped.rule_action("spt")
+        action = env.unwrapped.rule_action(RULES[name])
         *_, truncated, _ = env.step(action)
-        *_, truncated_rows, infos = vec.step(vec.unwrapped.rule_action("spt"))
+        *_, truncated_rows, infos = vec.step(vec.unwrapped.rule_action(RULES[name]))
         assert truncated_rows.tolist() == [truncated] * 2 == [step == 3] * 2
     final = infos["final_info"] if mode == "SameStep" else infos
-    assert np.isnan(final["objective"]).all()
+    assert len(final["objective"]) == 2
+    assert set(final) >= {"schedule", "action_mask"}
+
+
+def test_an_unfinished_job_shop_has_no_makespan():
+    vec = gym.make_vec("dispatchgym:dispatchgym/JobShop-v0", num_envs=2, max_episode_steps=1)
+    vec.reset(seed=0)
+    *_, infos = vec.step(vec.unwrapped.rule_action("spt"))
+    assert np.isnan(infos["objective"]).all()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_copy_lane(name):
-    vec = gym.make_vec(f"dispatchgym:{name}", num_envs=3, scenario="random_4-6x3")
+    vec = gym.make_vec(f"dispatchgym:{name}", num_envs=3, **SMALL[name])
     vec.reset(seed=0)
     for _ in range(3):
-        vec.step(vec.unwrapped.rule_action("spt"))
+        vec.step(vec.unwrapped.rule_action(RULES[name]))
     inner = vec.unwrapped
     inner.copy_lane(0, 2)
     for _ in range(40):
@@ -90,13 +121,13 @@ def test_copy_lane(name):
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_vector_snapshot(name):
-    vec = gym.make_vec(f"dispatchgym:{name}", num_envs=3, scenario="random_4x3")
+    vec = gym.make_vec(f"dispatchgym:{name}", num_envs=3, **SMALL[name])
     vec.reset(seed=0)
     inner = vec.unwrapped
     saved = inner.get_state()
-    first = [vec.step(inner.rule_action("spt"))[:4] for _ in range(15)]
+    first = [vec.step(inner.rule_action(RULES[name]))[:4] for _ in range(15)]
     inner.set_state(saved)
-    second = [vec.step(inner.rule_action("spt"))[:4] for _ in range(15)]
+    second = [vec.step(inner.rule_action(RULES[name]))[:4] for _ in range(15)]
     testing.assert_same(first, second, "after set_state")
 
 
@@ -104,7 +135,8 @@ def test_vector_snapshot(name):
 def test_raise_names_the_legal_actions(name):
     env = gym.make(f"dispatchgym:{name}", invalid_action="raise")
     env.reset(seed=0)
-    with pytest.raises(InvalidActionError, match=r"expected one of \[0, 1, 2"):
+    first = ", ".join(map(str, np.flatnonzero(env.unwrapped.action_masks())[:3]))
+    with pytest.raises(InvalidActionError, match=rf"expected one of \[{first}"):
         env.unwrapped.step(999)
     vec = gym.make_vec(f"dispatchgym:{name}", num_envs=2, invalid_action="raise")
     vec.reset(seed=0)
@@ -125,7 +157,7 @@ def test_steps_out_of_order_are_refused(name):
         vec.step(np.array([0.5, 0.5]))
     ended = False
     while not ended:
-        *_, terminated, _, _ = vec.step(vec.unwrapped.rule_action("spt"))
+        *_, terminated, _, _ = vec.step(vec.unwrapped.rule_action(RULES[name]))
         ended = terminated.any()
     with pytest.raises(ParameterError, match="reset_mask"):
         vec.step(np.array([0, 0]))
@@ -139,21 +171,24 @@ def test_copies_stay_and_views_change(name):
         vec = gym.make_vec(f"dispatchgym:{name}", num_envs=2, copy=copy)
         observations, _ = vec.reset(seed=0)
         kept = {key: value.copy() for key, value in observations.items()}
-        vec.step(vec.unwrapped.rule_action("spt"))
+        vec.step(vec.unwrapped.rule_action(RULES[name]))
         same = all(np.array_equal(kept[key], observations[key]) for key in kept)
         assert same is copy
 
 
-def _trace(threads):
+BUSY = {
+    "dispatchgym/JobShop-v0": {"scenario": "random_6x5", "mode": "interrupting"},
+    "dispatchgym/VMRescheduling-v0": {"scenario": "S-AA"},
+}
+"""Arguments with which much of a kernel is used."""
+
+
+def _trace(name, threads):
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
         vec = gym.make_vec(
-            "dispatchgym:dispatchgym/JobShop-v0",
-            num_envs=16,
-            scenario="random_6x5",
-            mode="interrupting",
-            autoreset_mode="SameStep",
+            f"dispatchgym:{name}", num_envs=16, autoreset_mode="SameStep", **BUSY[name]
         )
         vec.reset(seed=0)
         return [vec.step(vec.unwrapped.rule_action("random"))[:4] for _ in range(60)]
@@ -161,33 +196,40 @@ def _trace(threads):
         numba.set_num_threads(before)
 
 
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one core only")
-def test_threads_do_not_change_results():
-    testing.assert_same(_trace(1), _trace(2), "1 and 2 threads")
+def test_threads_do_not_change_results(name):
+    testing.assert_same(_trace(name, 1), _trace(name, 2), "1 and 2 threads")
 
 
 _WITHOUT_JIT = """
-import warnings
+import sys, warnings
 warnings.filterwarnings("ignore", message="overflow encountered")
 import gymnasium as gym, numpy as np
-vec = gym.make_vec("dispatchgym:dispatchgym/JobShop-v0", num_envs=2, scenario="random_3x3",
-                   mode="interrupting", autoreset_mode="SameStep")
+name, arguments, rule = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
+vec = gym.make_vec(f"dispatchgym:{name}", num_envs=2, autoreset_mode="SameStep", **arguments)
 observations, _ = vec.reset(seed=0)
 total = [float(np.sum(value)) for value in observations.values()]
-for _ in range(12):
-    observations, rewards, *_ = vec.step(vec.unwrapped.rule_action("random"))
+for step in range(16):
+    action = vec.unwrapped.rule_action(("random", rule)[step % 4 == 3])
+    observations, rewards, *_ = vec.step(action)
     total += [float(np.sum(value)) for value in observations.values()] + rewards.tolist()
 print(total)
 """
+TINY = {
+    "dispatchgym/JobShop-v0": {"scenario": "random_3x3", "mode": "interrupting"},
+    "dispatchgym/VMRescheduling-v0": {"scenario": "random_3", "numa_rule": "explicit"},
+}
+"""Arguments for which the interpreted kernel is fast enough."""
 
 
-def test_compiled_equals_interpreted(monkeypatch):
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_compiled_equals_interpreted(name, monkeypatch):
     printed = []
     for disabled in ("0", "1"):
         monkeypatch.setenv("NUMBA_DISABLE_JIT", disabled)
-        done = subprocess.run(
-            [sys.executable, "-c", _WITHOUT_JIT], capture_output=True, text=True, check=True
-        )
+        command = [sys.executable, "-c", _WITHOUT_JIT, name, str(TINY[name]), RULES[name]]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         printed.append(np.array(eval(done.stdout)))
     np.testing.assert_allclose(printed[0], printed[1], rtol=1e-6, atol=1e-6)
 
@@ -198,7 +240,7 @@ def test_render(name, mode):
     env = gym.make(f"dispatchgym:{name}", render_mode=mode)
     env.reset(seed=0)
     for _ in range(5):
-        env.step(env.unwrapped.rule_action("spt"))
+        env.step(env.unwrapped.rule_action(RULES[name]))
     picture = env.render()
     if mode == "ansi":
         assert max(len(line) for line in picture.splitlines()) <= 80
