@@ -80,12 +80,8 @@ class _Lane:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        cluster = greedy.cluster_of(instance)
-        # The search reads these three; they follow the episode.
-        self.cluster = cluster._replace(
-            free=cluster.free.copy(), machine=cluster.machine.copy(), node=cluster.node.copy()
-        )
-        self.scratch = greedy.scratch_of(cluster, instance.migration_limit)
+        self.cluster = greedy.cluster_of(instance)
+        self.scratch = greedy.scratch_of(self.cluster, instance.migration_limit)
         self.held = 0
         self.chosen = -1
         term = instance.objective.terms[0]
@@ -97,7 +93,7 @@ class _Lane:
     def look(self, simulation: Any, row: int) -> None:
         """Read the placement of a row, and shorten the plan to the migrations that are left."""
         cluster, state = self.cluster, simulation.state
-        vms, pms = len(cluster.machine), len(cluster.free)
+        vms = len(cluster.machine)
         observation = simulation.observations
         cluster.machine[:] = observation["vm_pm"][row, :vms]
         cluster.node[:] = observation["vm_numa"][row, :vms]
@@ -105,7 +101,6 @@ class _Lane:
         cluster.free[:, :, 0], cluster.free[:, :, 1] = cpu, memory
         self.chosen = int(observation["chosen_vm"][row, 0])
         left = int(state.scalar[row, kernel.LIMIT] - state.scalar[row, kernel.USED])
-        assert pms == self.instance.num_pms
         if left != len(self.scratch.plan):
             self.scratch = self.scratch._replace(plan=self.scratch.plan[:left])
             self.held = min(self.held, left)

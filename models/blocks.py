@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,14 @@ def follow(values: Tensor, target: Tensor) -> Tensor:
     return torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, target)
 
 
+def sum_by(values: Tensor, target: Tensor, count: int) -> Tensor:
+    """Sum over the sources (sources, width) that refer to each of `count` targets."""
+    return values.new_zeros(count, values.shape[1]).index_add_(0, target, values)
+
+
 def mean_by(values: Tensor, target: Tensor, count: int) -> Tensor:
     """Mean over the sources that refer to each of `count` targets, zero where none does."""
-    total = scatter(values, target, dim=0, dim_size=count + 1, reduce="sum")
+    total = sum_by(values, target, count + 1)
     number = torch.bincount(target, minlength=count + 1).clamp_(min=1)
     return (total / number.unsqueeze(1).to(total.dtype))[:count]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import scatter, softmax
+from torch_geometric.utils import softmax
 
 from dispatchgym.envs.vm_rescheduling.env import GRAPH_KEYS
-from dispatchgym.models.blocks import NodeSet, Perceptron, ValueHead, follow, mean_by
+from dispatchgym.models.blocks import NodeSet, Perceptron, ValueHead, follow, mean_by, sum_by
 from dispatchgym.models.registry import PolicyNetwork, register_network
 
 VM_FEATURES = 9
@@ -92,14 +92,15 @@ class SegmentAttention(nn.Module):
     def forward(self, node: Tensor, vm: Tensor, graph: Placement) -> Tensor:
         """What each node reads, (nodes, hidden); zero for an empty one."""
         edges = len(graph.edge_vm)
-        query = self.query(node).index_select(0, graph.edge_node)
-        key, value = self.key_value(vm).index_select(0, graph.edge_vm).chunk(2, dim=1)
         shape = (edges, self.heads, -1)
-        score = (query.reshape(shape) * key.reshape(shape)).sum(dim=2)
-        score = score.float() / (query.shape[1] / self.heads) ** 0.5
-        weight = softmax(score, graph.edge_node, num_nodes=len(node)).to(value.dtype)
-        read = (weight.unsqueeze(2) * value.reshape(shape)).reshape(edges, -1)
-        return scatter(read, graph.edge_node, dim=0, dim_size=len(node), reduce="sum")
+        # Only the linear maps gain from reduced precision: products of elements are slower in it.
+        query = self.query(node).float().index_select(0, graph.edge_node).reshape(shape)
+        keys_values = self.key_value(vm).float().index_select(0, graph.edge_vm)
+        key, value = (part.reshape(shape) for part in keys_values.chunk(2, dim=1))
+        score = (query * key).sum(dim=2) / query.shape[2] ** 0.5
+        weight = softmax(score, graph.edge_node, num_nodes=len(node))
+        read = (weight.unsqueeze(2) * value).reshape(edges, -1)
+        return sum_by(read, graph.edge_node, len(node))
 
 
 class _Layer(nn.Module):
@@ -123,7 +124,7 @@ class _Layer(nn.Module):
         parts = [own, _other(own), read, cluster.index_select(0, graph.node_graph)]
         node = node + self.node_mix(torch.cat(parts, dim=1))
         told = self.vm_from_node(node).index_select(0, graph.edge_node)
-        told = scatter(told, graph.edge_vm, dim=0, dim_size=len(vm), reduce="sum")
+        told = sum_by(told, graph.edge_vm, len(vm))
         return node, vm + self.vm_out(torch.relu(self.vm_own(vms) + told))
 
 
@@ -225,9 +226,7 @@ class VMReschedulingNetwork(PolicyNetwork):
         self, graph: Placement, node: Tensor, vm: Tensor, context: Tensor, width: int
     ) -> Tensor:
         """Padded logits of the first step: a VM, or stopping in the last column."""
-        host = scatter(
-            node.index_select(0, graph.edge_node), graph.edge_vm, 0, dim_size=len(vm), reduce="sum"
-        )
+        host = sum_by(node.index_select(0, graph.edge_node), graph.edge_vm, len(vm))
         seen = self.vm_context(context).index_select(0, graph.vms.graph)
         state = torch.relu(self.vm_head(torch.cat([vm, host], dim=1)) + seen)
         logits = _padded(self.vm_logit(state), graph.vms.rows, len(context), graph.vms.size, width)

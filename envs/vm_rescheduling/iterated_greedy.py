@@ -13,6 +13,7 @@ Scores are in chunks: 1 is one slot of the objective's first fragment rate.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -509,7 +510,7 @@ def cluster_of(instance: Instance) -> Cluster:
     sizes = np.bincount(instance.affinity[member], minlength=instance.num_sets)
     machines = np.arange(instance.num_pms)
     domain = np.where(instance.affinity_rack[:, None], instance.rack, machines)
-    return Cluster(
+    arrays = Cluster(
         free=free,
         share=np.stack((instance.vm_share_cpu, instance.vm_share_memory), axis=1),
         double=instance.vm_numa == 2,
@@ -527,6 +528,8 @@ def cluster_of(instance: Instance) -> Cluster:
         paired=np.array([term.double for term in terms]),
         emptying=np.array([EMPTY_WORTH if instance.objective.kind == "empty_pms" else 0.0]),
     )
+    # Read-only arrays are another type, for which everything would be compiled once more.
+    return Cluster(*(array if array.flags.writeable else array.copy() for array in arrays))
 
 
 def scratch_of(cluster: Cluster, limit: int) -> Scratch:
@@ -560,8 +563,8 @@ def iterated_greedy(
     """Search for a good plan.
 
     Args:
-        instance: what to plan for. For objective ``goal`` the plan lowers the fragment rate as far
-            as the migration limit allows, and is then cut where the goal is reached.
+        instance: what to plan for. For objective ``goal`` plans lower the fragment rate until
+            the goal is reached, with fewer and fewer migrations.
         time_limit: seconds, above 0.
         iterations: number of constructions instead, for results that repeat; None: as many as
             the time allows.
@@ -580,12 +583,36 @@ def iterated_greedy(
     state = np.zeros(2)
     prepare(cluster, scratch, state, held)
     random = np.array([2 * seed + 1], np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    end = time.perf_counter() + time_limit
-    left = iterations
-    while left is None or left > 0:
-        if left is None and time.perf_counter() >= end:
-            break
-        some = ITERATIONS_AT_ONCE if left is None else min(left, ITERATIONS_AT_ONCE)
+    reached = None
+    for some in _portions(time_limit, iterations):
         search(cluster, scratch, state, -1, some, random)
-        left = left if left is None else left - some
-    return scratch.plan[: int(state[0])].copy()
+        if instance.objective.kind == "goal":
+            short = _until_goal(instance, scratch.plan[: int(state[0])])
+            if short is not None:  # next time with one migration less
+                reached = short
+                scratch = scratch._replace(plan=scratch.plan[: max(len(short) - 1, 0)])
+                prepare(cluster, scratch, state, len(scratch.plan))
+    return scratch.plan[: int(state[0])].copy() if reached is None else reached
+
+
+def _portions(time_limit: float, iterations: int | None) -> Iterator[int]:
+    """Yield numbers of iterations until they or the seconds are used up."""
+    if iterations is not None:
+        for begin in range(0, iterations, ITERATIONS_AT_ONCE):
+            yield min(ITERATIONS_AT_ONCE, iterations - begin)
+        return
+    end = time.perf_counter() + time_limit
+    while time.perf_counter() < end:
+        yield ITERATIONS_AT_ONCE
+
+
+def _until_goal(instance: Instance, moves: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Return the beginning of a plan that reaches the instance's goal, None if it never does."""
+    machine, node = instance.vm_pm.copy(), instance.vm_node.copy()
+    for count in range(len(moves) + 1):
+        if instance.objective.rate(*instance.free(machine, node)) <= instance.objective.goal:
+            return moves[:count].copy()
+        if count < len(moves):
+            v, machine_after, node_after = moves[count]
+            machine[v], node[v] = machine_after, node_after
+    return None
