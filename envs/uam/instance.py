@@ -162,7 +162,7 @@ class Instance:
                     f"{name}: found {_shown(getattr(self, name))}, expected True or False"
                 )
             self._set(name, bool(getattr(self, name)))
-        if self.op_basis not in OPERATING_BASES:
+        if not isinstance(self.op_basis, str) or self.op_basis not in OPERATING_BASES:
             raise InstanceError(
                 f"op_basis: found {_shown(self.op_basis)}, "
                 f"expected one of {', '.join(OPERATING_BASES)}"

@@ -66,6 +66,16 @@ _PORT_FIELDS = {
     "high_demand": "high_demand",
     "tod_mean": "delay_mean",
 }
+_ARRAYS = {
+    *_PORT_FIELDS.values(),
+    "start_port",
+    "failure_probability",
+    "closure_probability",
+    "distance",
+    "rate",
+    "passengers",
+    "fare_cents",
+}
 _OPTIONAL = {
     "fleet": ("count", "reserve_wh"),
     "charge": ("curve",),
@@ -74,7 +84,12 @@ _OPTIONAL = {
 }
 _TOP = ("format", "name", "vertiports", "stochastic", *_SECTIONS)
 _TOP_OPTIONAL = ("seed", "generator", "must_land_by_end", "reference")
-_INFORMATION: dict[str, Any] = {"seed": int, "generator": str, "fare": str, "base_cents": (int, float)}
+_INFORMATION: dict[str, Any] = {
+    "seed": int,
+    "generator": str,
+    "fare": str,
+    "base_cents": (int, float),
+}
 
 
 def load(path: str | os.PathLike[str]) -> Instance:
@@ -265,15 +280,14 @@ def _scalar(value: object, where: str) -> object:
 
 def _arrays(values: dict[str, Any]) -> dict[str, Any]:
     """Turn lists into arrays; numbers must not hide in texts, nor true stand for 1."""
-    found = {}
-    for name, value in values.items():
-        if isinstance(value, list) and name != "repair":
-            value = _array(value, name)
-        found[name] = value
-    return found
+    return {
+        name: _array(value, name) if name in _ARRAYS else value for name, value in values.items()
+    }
 
 
-def _array(value: list[Any], name: str) -> Any:
+def _array(value: Any, name: str) -> Any:
+    if not isinstance(value, list):
+        raise InstanceError(f"{name}: found {_short(value)}, expected a list")
     try:
         array = np.array(value)
     except (ValueError, OverflowError):
