@@ -1,8 +1,9 @@
 """The teacher of VM rescheduling: it keeps a good plan for every cluster and mends it on the way.
 
 The plans come from iterated greedy search (`envs.vm_rescheduling.iterated_greedy`), which goes on
-with what is left of the last plan whatever the student did. All migrations of a plan that can be
-carried out now are equally right, and so are those of VMs that are alike: a plan is a set.
+with what is left of the last plan whatever the student did. Many plans are equally good, and the
+search wanders among them: every plan it stops at on the way has a vote for each of its migrations
+that can be carried out now, and for those of VMs that are alike.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dispatchgym.envs.vm_rescheduling.instance import Instance
 
 FIRST_ITERATIONS = 10
 """A new cluster is searched for so many times longer than one whose plan is only mended."""
+VOTES = 8
+"""Plans that vote on a decision."""
 
 
 class PlanTeacher:
@@ -28,14 +31,16 @@ class PlanTeacher:
     It works in action mode ``two_step`` with numa rule ``explicit``.
     """
 
-    def __init__(self, iterations: int, seed: int = 0) -> None:
+    def __init__(self, iterations: int, temperature: float, seed: int = 0) -> None:
         """Set up.
 
         Args:
             iterations: constructions of the search at each decision.
-            seed: of its noise.
+            temperature: of the labels: at this one their weights are the shares of the votes.
+            seed: of the noise of the search.
         """
         self.iterations = iterations
+        self.temperature = temperature
         self._random = np.array([2 * seed + 1], np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         self._lanes: dict[int, _Lane] = {}
 
@@ -44,16 +49,28 @@ class PlanTeacher:
         return self.label(vec)[0].argmin(axis=1)
 
     def label(self, vec: Any) -> Labels:
-        """Cost 0 for what the plan allows now, 1 for other legal actions; and what it wins."""
+        """Costs by the votes, 1 for legal actions without any; and what the best plan wins."""
         simulation = vec.simulation
         costs = np.where(vec.action_masks(), 1.0, np.inf).astype(np.float32)
         values = np.empty(vec.num_envs)
         for row in range(vec.num_envs):
             lane = self._lane(row, simulation)
             lane.look(simulation, row)
-            values[row] = self._search(lane) * lane.reward
-            lane.mark(costs[row])
+            votes = np.zeros(costs.shape[1])
+            values[row] = self._search(lane, votes) * lane.reward
+            self._judge(costs[row], votes)
         return costs, values
+
+    def _judge(self, costs: NDArray[np.float32], votes: NDArray[np.float64]) -> None:
+        """Turn votes into costs; without any vote to stop is right, or else any legal action."""
+        legal = np.isfinite(costs)
+        votes[~legal] = 0.0
+        if not votes.any():
+            votes[:] = legal & (np.arange(len(votes)) == len(votes) - 1)
+        if not votes.any():
+            votes[:] = legal
+        voted = votes > 0
+        costs[voted] = np.minimum(self.temperature * np.log(votes.max() / votes[voted]), 1.0)
 
     def _lane(self, row: int, simulation: Any) -> _Lane:
         instance = simulation.instance(row)
@@ -62,15 +79,23 @@ class PlanTeacher:
             self._lanes[row] = known = _Lane(instance)
         return known
 
-    def _search(self, lane: _Lane) -> float:
-        """Mend the plan of a cluster; return what it wins, in chunks."""
-        state = np.zeros(2)
-        scratch = lane.scratch
-        _begin(lane.cluster, scratch, state, lane.held, lane.chosen, self._random)
-        iterations = self.iterations * (FIRST_ITERATIONS if lane.held == 0 else 1)
-        if len(scratch.plan):
-            arguments = lane.cluster, scratch, state, lane.chosen, iterations, self._random
-            greedy.search(*arguments)
+    def _search(self, lane: _Lane, votes: NDArray[np.float64]) -> float:
+        """Mend the plan of a cluster and let plans vote; return what the best wins, in chunks."""
+        state, best = np.zeros(2), 0.0
+        cluster, scratch, chosen = lane.cluster, lane.scratch, lane.chosen
+        _begin(cluster, scratch, state, lane.held, chosen, self._random)
+        if len(scratch.plan) == 0:
+            return 0.0
+        if lane.held == 0:
+            first = FIRST_ITERATIONS * self.iterations
+            greedy.search(cluster, scratch, state, chosen, first, self._random)
+        for _ in range(VOTES):
+            some = max(self.iterations // VOTES, 1)
+            greedy.search(cluster, scratch, state, chosen, some, self._random)
+            if state[1] > best + greedy.TOLERANCE:
+                best = float(state[1])
+                votes[:] = 0.0
+            _vote(cluster, scratch, int(state[0]), chosen, votes)
         lane.held = int(state[0])
         return float(state[1])
 
@@ -104,14 +129,6 @@ class _Lane:
         if left != len(self.scratch.plan):
             self.scratch = self.scratch._replace(plan=self.scratch.plan[:left])
             self.held = min(self.held, left)
-
-    def mark(self, costs: NDArray[np.float32]) -> None:
-        """Give cost 0 to the actions that the plan allows now."""
-        _mark(self.cluster, self.scratch, self.held, self.chosen, costs)
-        if not (costs == 0).any():
-            costs[-1] = 0.0 if np.isfinite(costs[-1]) else np.inf
-        if not (costs == 0).any():
-            costs[np.isfinite(costs)] = 0.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -158,8 +175,8 @@ def _alike(cluster, u, v):
 
 
 @njit(cache=True, error_model="numpy")
-def _mark(cluster, scratch, held, chosen, costs):
-    """Write cost 0 for the VMs, or for the chosen VM's nodes, that the plan allows now.
+def _vote(cluster, scratch, held, chosen, votes):
+    """Add a vote for the VMs, or for the chosen VM's nodes, that the plan moves now.
 
     The scratch holds the cluster as it is now.
     """
@@ -169,9 +186,7 @@ def _mark(cluster, scratch, held, chosen, costs):
             if not greedy.allowed(cluster, scratch, v, p, k):
                 continue
             for u in range(len(cluster.machine)):
-                if (u == v or _alike(cluster, u, v)) and np.isfinite(costs[u]):
-                    costs[u] = 0.0
+                if u == v or _alike(cluster, u, v):
+                    votes[u] += 1.0
         elif v == chosen or _alike(cluster, v, chosen):
-            node = 2 * p + (k if k < greedy.BOTH else 0)
-            if np.isfinite(costs[node]):
-                costs[node] = 0.0
+            votes[2 * p + (k if k < greedy.BOTH else 0)] += 1.0

@@ -224,7 +224,7 @@ class VMRescheduling(Problem):
         if settings.teacher == "plan":
             from dispatchgym.agents.plan_teacher import PlanTeacher
 
-            return PlanTeacher(settings.iterations, config.seed), {}
+            return PlanTeacher(settings.iterations, settings.temperature, config.seed), {}
         return RuleTeacher(settings.teacher), {}
 
     # --- speed ---
