@@ -270,7 +270,6 @@ class _Outlook:
         instance, pm = self.instance, self.placement.pm
         other = instance.cluster != instance.cluster[pm[vm]]
         members = instance.affinity == instance.affinity[vm]
-        members[vm] = False
         if instance.affinity[vm] < 0:
             taken = np.zeros(instance.num_pms, np.bool_)
         elif instance.affinity_rack[instance.affinity[vm]]:

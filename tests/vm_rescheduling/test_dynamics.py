@@ -106,6 +106,7 @@ def test_arrivals_without_room_are_refused():
     assert any(later.refused for later in outcomes)
     assert all(later.instance.total_free_cpu >= 0 for later in outcomes)
     assert all(later.arrived <= later.departed for later in outcomes)
+    assert any(later.arrived for later in outcomes)  # in the place of one that had left
 
 
 def test_moves_of_vms_that_are_gone_and_moves_without_room_are_skipped():

@@ -143,6 +143,33 @@ def test_reasons(changes, vm, reason):
     assert REASONS[reason] in stay.text
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(88, 2, 0, 2), (4, 1, 1, 0)], [0.0, 0.0]),  # both can only go where nobody is
+        ([(4, 1, 0, 0), (80, 2, 1, 2)], [1.0, 1.0]),  # either can join the other
+    ],
+)
+def test_machines_that_are_opened_and_closed_count(rows, expected):
+    instance = small(rows, pms=3, node_cpu=45).replace(objective="empty_pms")
+    pms, nodes = instance.vm_pm.tolist(), instance.vm_node.tolist()
+    gains = [stay.gain for stay in explain(instance, STAND).stays]
+    assert gains == pytest.approx([brute_force(instance, pms, nodes, vm) for vm in (0, 1)])
+    assert np.round(gains).tolist() == expected
+
+
+STAND = {"moves": []}
+
+
+def test_a_set_that_begins_on_one_rack_may_move_within_it():
+    rows = [(4, 1, 0, 0), (4, 1, 1, 0), (44, 1, 2, 0), (44, 1, 2, 1)]
+    racks = {"affinity": [0, 0, -1, -1], "affinity_rack": [True], "rack": [0, 0, 1]}
+    stay = explain(small(rows, **racks), STAND).stays[0]
+    assert stay.gain is not None
+    moved = validate(small(rows, **racks), {"moves": [[0, 1, 1]]})
+    assert moved.valid
+
+
 def test_cores_here_and_memory_there():
     rows = [(20, 1, 0, 0), (8, 1, 1, 0), (40, 1, 1, 1), (44, 1, 0, 1)]
     memory = [20_000, 99_000, 1_000, 1_000]

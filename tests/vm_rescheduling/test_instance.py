@@ -70,6 +70,11 @@ def test_objectives_by_hand(objective, expected):
 def test_goal_counts_the_migrations_used():
     instance = small(ROWS, migration_limit=7).replace(objective="goal")
     assert instance.evaluate(instance.vm_pm, instance.vm_node, migrations=3) == 3.0
+    full, empty = [(40, 1, 0, 0), (40, 1, 0, 1)], {"pms": 2, "node_cpu": 48}
+    for goal, expected in ((8 * 2 / 112, 3.0), (8 * 2 / 112 - 1e-9, 8.0)):
+        instance = small(full, migration_limit=7, **empty)
+        instance = instance.replace(objective={"kind": "goal", "goal": goal})
+        assert instance.evaluate(instance.vm_pm, instance.vm_node, migrations=3) == expected
 
 
 def test_evaluate_of_another_placement():
