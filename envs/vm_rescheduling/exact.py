@@ -32,7 +32,7 @@ from dispatchgym.envs.vm_rescheduling.column_generation import (
 from dispatchgym.envs.vm_rescheduling.instance import Instance
 from dispatchgym.envs.vm_rescheduling.ordering import order_moves
 
-__all__ = ["ExactResult", "solve"]
+__all__ = ["ExactResult", "objectives_along", "solve"]
 
 IntArray = npt.NDArray[np.int64]
 Model = Callable[..., Optimum]
@@ -142,7 +142,7 @@ class _Search:
     def _try(self, name: str, optimum: Optimum, limit: int) -> None:
         """Keep the plan to a placement if it is better than the one so far."""
         moves, _ = order_moves(optimum.aggregation, optimum.counts, limit)
-        for count, objective in _objectives(self.instance, moves):
+        for count, objective in objectives_along(self.instance, moves):
             if objective < self.objective - _TOLERANCE:
                 self.moves, self.objective, self.method = moves[:count], objective, name
 
@@ -162,7 +162,7 @@ def _goal_value(instance: Instance) -> float:
     return float(math.ceil(value - _TOLERANCE)) if measure.integral else value
 
 
-def _objectives(instance: Instance, moves: IntArray) -> Iterator[tuple[int, float]]:
+def objectives_along(instance: Instance, moves: IntArray) -> Iterator[tuple[int, float]]:
     """Yield the objective after each number of migrations."""
     vm_pm, vm_node = instance.vm_pm.copy(), instance.vm_node.copy()
     for count, (vm, pm, node) in enumerate(moves.tolist(), 1):
