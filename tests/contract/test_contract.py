@@ -40,16 +40,31 @@ VM_RESCHEDULING = [
         ("flat", "first", "graph", {"scenario": "S-MR", "allow_stop": False}),
     )
 ]
+UAM_FLEET = [
+    {"scenario": "uam-2-4x3-6-storm"},
+    {"scenario": "uam-3-5x4-9-mixed", "reward": "terminal", "oracle_demand": True},
+    {"scenario": "uam-tiny-3x4-exact"},
+    {"scenario": "uam-lax2"},
+]
 CASES = [
-    ("dispatchgym/JobShop-v0", {"scenario": scenario, **kwargs})
-    for kwargs in JOB_SHOP
-    for scenario in ("ft06", "random_3-6x2-5", "reentrant_3-4x2-3")
-] + [("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING]
+    *(
+        ("dispatchgym/JobShop-v0", {"scenario": scenario, **kwargs})
+        for kwargs in JOB_SHOP
+        for scenario in ("ft06", "random_3-6x2-5", "reentrant_3-4x2-3")
+    ),
+    *(("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING),
+    *(("dispatchgym/UAMFleet-v0", kwargs) for kwargs in UAM_FLEET),
+]
 IDS = [" ".join(str(value) for value in kwargs.values()) for _, kwargs in CASES]
-RULES = {"dispatchgym/JobShop-v0": "spt", "dispatchgym/VMRescheduling-v0": "greedy_joint"}
+RULES = {
+    "dispatchgym/JobShop-v0": "spt",
+    "dispatchgym/UAMFleet-v0": "greedy",
+    "dispatchgym/VMRescheduling-v0": "greedy_joint",
+}
 """A rule of each environment that is not random."""
 SMALL = {
     "dispatchgym/JobShop-v0": {"scenario": "random_4-6x3"},
+    "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-6"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "random_4-6"},
 }
 """Arguments of each environment for instances of several small sizes."""
@@ -178,6 +193,7 @@ def test_copies_stay_and_views_change(name):
 
 BUSY = {
     "dispatchgym/JobShop-v0": {"scenario": "random_6x5", "mode": "interrupting"},
+    "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-9-storm"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "S-AA"},
 }
 """Arguments with which much of a kernel is used."""
@@ -188,7 +204,7 @@ def _trace(name, threads):
     numba.set_num_threads(threads)
     try:
         vec = gym.make_vec(
-            f"dispatchgym:{name}", num_envs=16, autoreset_mode="SameStep", **BUSY[name]
+            f"dispatchgym:{name}", num_envs=40, autoreset_mode="SameStep", **BUSY[name]
         )
         vec.reset(seed=0)
         return [vec.step(vec.unwrapped.rule_action("random"))[:4] for _ in range(60)]
@@ -218,6 +234,7 @@ print(total)
 """
 TINY = {
     "dispatchgym/JobShop-v0": {"scenario": "random_3x3", "mode": "interrupting"},
+    "dispatchgym/UAMFleet-v0": {"scenario": "uam-4x3-storm"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "random_3", "numa_rule": "explicit"},
 }
 """Arguments for which the interpreted kernel is fast enough."""
