@@ -142,18 +142,24 @@ class VMReschedulingNetwork(PolicyNetwork):
 
     keys = GRAPH_KEYS
 
-    def __init__(self, hidden: int = 64, layers: int = 2, heads: int = 4) -> None:
-        """Widths of all embeddings, rounds of messages, and heads of the attention.
+    def __init__(self, *, hidden: int = 64, layers: int = 2, heads: int = 4) -> None:
+        """Build the network.
+
+        Args:
+            hidden: width of all embeddings, 8 to 1024.
+            layers: rounds of messages, 1 to 16.
+            heads: of the attention, 1 to 64; they divide `hidden`.
 
         Raises:
-            ValueError: a number is below 1, or the heads do not divide the width.
+            ValueError: a number is out of range.
         """
+        if not 8 <= hidden <= 1024:
+            raise ValueError(f"hidden is {hidden}, expected 8 to 1024")
+        if not 1 <= layers <= 16:
+            raise ValueError(f"layers is {layers}, expected 1 to 16")
+        if not 1 <= heads <= 64 or hidden % heads:
+            raise ValueError(f"heads is {heads}, expected 1 to 64 and a divisor of {hidden}")
         super().__init__()
-        if min(hidden, layers, heads) < 1 or hidden % heads:
-            raise ValueError(
-                f"found hidden={hidden}, layers={layers}, heads={heads}; expected positive "
-                "numbers, and heads that divide hidden"
-            )
         self.level = nn.Embedding(LEVELS + 1, hidden)
         self.node_in = nn.Linear(NODE_FEATURES + 2, hidden)
         self.vm_in = Perceptron(VM_FEATURES + 1, hidden, hidden)
@@ -169,7 +175,16 @@ class VMReschedulingNetwork(PolicyNetwork):
         self.value = ValueHead(hidden, hidden)
 
     def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (batch, actions), float32 and unmasked, and values (batch,)."""
+        """Score the actions of a batch of `graph` observations.
+
+        Args:
+            observation: the arrays of the `graph` observation as tensors with a leading batch
+                dimension.
+
+        Returns:
+            logits (batch, actions), float32 and not masked: VMs and stopping, or NUMA nodes once
+            a VM is chosen; value (batch,), the expected sum of rewards to come.
+        """
         enabled = self.reduced_precision
         with torch.autocast(observation["vm"].device.type, torch.bfloat16, enabled=enabled):
             return self._forward(observation)
