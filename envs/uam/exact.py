@@ -90,10 +90,11 @@ def solve(instance: Instance, *, seed: int = 0, time_limit: float = 60.0) -> Exa
     _check_time_limit(time_limit)
     simulation = _simulation(instance, seed)
     if is_exact(instance):
-        bound, found = _solve_exactly(instance, simulation, time_limit)
+        bound, found = _solve_exactly(simulation, time_limit)
     else:
-        bound = upper_bound(instance, seed, time_limit=time_limit / 2)
-        found = _best_known(instance, seed, simulation, began + time_limit)
+        bound, found = upper_bound(instance, seed, time_limit=time_limit / 2), None
+    if found is None:
+        found = _best_known(instance, seed, began + time_limit)
     report = validate(instance, found)
     cents = int(found["profit"])
     if not report.valid:
@@ -209,10 +210,10 @@ def _simulation(instance: Instance, seed: int) -> UAMFleetSimulation:
 
 
 def _solve_exactly(
-    instance: Instance, simulation: UAMFleetSimulation, time_limit: float
-) -> tuple[int, dict[str, Any]]:
-    """Return the bound in cents and the schedule of the best flights that can be played."""
-    flow = day_flow(instance, 1)
+    simulation: UAMFleetSimulation, time_limit: float
+) -> tuple[int, dict[str, Any] | None]:
+    """Return the bound in cents and the schedule of the best flights, if any can be played."""
+    flow = day_flow(simulation.instance(0), 1)
     start = simulation.get_state()
     bound = math.inf
     for strict in (False, True):
@@ -225,9 +226,7 @@ def _solve_exactly(
         schedule = _play(simulation, flow, solution)
         if schedule is not None:
             return _cents(bound), schedule
-    simulation.set_state(start)
-    simulation.run_rule("greedy")
-    return _cents(bound), simulation.final_info(0)["schedule"]
+    return _cents(bound), None
 
 
 def _play(
@@ -279,15 +278,13 @@ def _paid(schedule: dict[str, Any], solution: FlowSolution) -> dict[str, Any]:
     return schedule
 
 
-def _best_known(
-    instance: Instance, seed: int, simulation: UAMFleetSimulation, deadline: float
-) -> dict[str, Any]:
+def _best_known(instance: Instance, seed: int, deadline: float) -> dict[str, Any]:
     """Return the best schedule of rules and planners, the slow ones only before the deadline."""
     schedules = []
     for rule in RULES:
+        simulation = _simulation(instance, seed)
         simulation.run_rule(rule)
         schedules.append(simulation.final_info(0)["schedule"])
-        simulation.restart(np.ones(1, np.bool_), np.array([seed], np.int64))
     for planner in ("local_search", "mpc"):
         if time.perf_counter() < deadline:
             schedules.append(plan_day(planner, instance, seed).schedule)

@@ -429,7 +429,7 @@ class _Replay:
             craft.battery = instance.battery_wh
         else:
             self.parked[j] += 1
-        self._expect("V8", "next", decision.next, decision.arrival + charge)
+        self._expect("V8", "next", decision.next, arrival + charge)
 
     # ------------------------------------------------------------------- tables
 
