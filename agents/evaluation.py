@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dispatchgym.agents.arena import MAX_LANES, Arena, Episode
-from dispatchgym.agents.entrants import Effort, Entrant, ExactEntrant, Search, find_entrants
+from dispatchgym.agents.entrants import (
+    Effort,
+    Entrant,
+    ExactEntrant,
+    PlannerEntrant,
+    Search,
+    find_entrants,
+)
 from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.base import Measure, Problem, Reference, Scenario, Setting
 from dispatchgym.agents.provenance import provenance, write_json
@@ -298,11 +305,11 @@ class Evaluation:
 
     def _warm_up(self) -> None:
         """Load or compile everything, so that no agent's time contains it."""
+        options = self.settings[0].environment()
         for seeds in ((0,), (0, 1)):  # one lane and several are compiled apart
-            options = self.settings[0].environment()
             arena = Arena(self.problem, self.problem.smallest, seeds, options)
             for entrant in self.entrants:
-                if not isinstance(entrant, ExactEntrant) or self.problem.solver_is_reference:
+                if len(seeds) == 1 or not isinstance(entrant, ExactEntrant | PlannerEntrant):
                     entrant.play(arena)
 
     def _time(self, entrant: Entrant, arena: Arena, scenario: Scenario) -> None:

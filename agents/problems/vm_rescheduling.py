@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dispatchgym.agents.arena import Episode
-from dispatchgym.agents.entrants import Effort
+from dispatchgym.agents.entrants import Effort, Entrant, PlannerEntrant
 from dispatchgym.agents.problems.base import (
     Column,
     Level,
@@ -25,6 +26,7 @@ from dispatchgym.envs.vm_rescheduling.exact import solve
 from dispatchgym.envs.vm_rescheduling.generators import FixedGenerator, generator
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Term
 from dispatchgym.envs.vm_rescheduling.parsers import load
+from dispatchgym.envs.vm_rescheduling.planners import PLANNERS, plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +86,7 @@ class VMRescheduling(Problem):
     instance_type = Instance
     file_suffixes = (".json", ".npz")
     rule_options = {"action_mode": "two_step", "allow_stop": True}  # noqa: RUF012
+    rules_vary = True
     kernel_rule = "random"
     policy_options = ("action_mode", "allow_stay", "allow_stop", "numa_rule", "observation")
     solver_is_reference = True
@@ -175,6 +178,12 @@ class VMRescheduling(Problem):
             "migrations": report.migrations,
         }
 
+    # --- agents ---
+
+    def agents(self) -> Mapping[str, Callable[[Effort], Entrant]]:
+        """Return the planners."""
+        return {name: partial(_planner, name) for name in PLANNERS}
+
     # --- pictures ---
 
     def draw(
@@ -232,6 +241,13 @@ class VMRescheduling(Problem):
     def decisions(self, vector: Any, final: Mapping[str, Any]) -> int:
         """Return the migrations."""
         return int(final["migrations"].sum())
+
+
+def _planner(name: str, effort: Effort) -> PlannerEntrant:
+    def make(instance: Instance, seed: int) -> Mapping[str, Any]:
+        return plan(name, instance, time_limit=effort.plan_seconds, seed=seed)
+
+    return PlannerEntrant(name, make)
 
 
 def _limit(level: float) -> int:

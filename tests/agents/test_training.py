@@ -82,7 +82,7 @@ def test_vm_rescheduling_is_trained_by_the_same_phases(tmp_path, teacher):
 
 
 def test_levels_of_other_problems_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match="migration_limits: found 0.5"):
+    with pytest.raises(ParameterError, match=r"migration_limits: found 0\.5"):
         Trainer(small_config(tmp_path, "env=vm_rescheduling", "held_out.level=0.5"), None, silent)
 
 

@@ -167,10 +167,27 @@ def test_agents_of_the_job_shop_are_refused():
         find_entrants("job_shop/ppo", PROBLEM, Search())
 
 
-@pytest.mark.parametrize("search", ["rollout", "best_of"])
-def test_searches_that_the_rules_do_not_have(search):
+def test_searches_with_rules():
+    plain = play("ha", "S")
+    search = Search("best_of", samples=30, temperature=2.0)
+    varied = play("ha", "S", search=search)
+    pairs = list(zip(varied.rows, plain.rows, strict=True))
+    assert all(found.objective <= first.objective for found, first in pairs)
+    assert {row.agent for row in varied.rows} == {"ha+best_of_30"}
     with pytest.raises(ParameterError, match="does not have for rules"):
-        find_entrants("ha", PROBLEM, Search(search))
+        find_entrants("ha", PROBLEM, Search("rollout"))
+
+
+def test_planners_are_agents_with_a_time_limit():
+    """`neuplan` gives the last 20 migrations to the solver: here all 10 of them."""
+    result = play(["ha", "alpha_vbpp", "neuplan"], "S", 2, effort=Effort(plan_seconds=5.0))
+    assert result.rules == ("ha",)
+    assert result.summary().line("neuplan", "S").gap == pytest.approx(0.0)
+    assert result.summary().line("alpha_vbpp", "S").gap > 0
+    for row in result.rows:
+        assert row.valid
+        if row.agent != "ha":  # a plan is one decision
+            assert result.times[row.agent, "S"] == []
 
 
 def test_the_kernel_is_measured_by_its_migrations():
