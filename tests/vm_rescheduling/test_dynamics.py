@@ -125,6 +125,12 @@ def test_moves_of_vms_that_are_gone_and_moves_without_room_are_skipped():
     assert skipped[4] == (0, [[3, 0, 0], [0, 1, 0]])
 
 
+def test_a_set_that_begins_together_may_change_nodes():
+    instance = small([(4, 1, 0, 0), (4, 1, 0, 0), (4, 1, 1, 0)], affinity=[0, 0, 0])
+    assert apply_late(instance, {"moves": [[0, 0, 1]]}, 0, 0).skipped == 0
+    assert apply_late(instance, {"moves": [[0, 1, 1]]}, 0, 0).skipped == 1
+
+
 def test_a_move_whose_room_was_taken_is_skipped():
     """Best fit puts a new 8-core VM on a node with 8 free cores, where the plan wants to go."""
     plan = {"moves": [[0, 0, 1]]}

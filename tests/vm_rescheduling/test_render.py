@@ -72,7 +72,7 @@ def test_titles_give_rate_slots_and_migrations():
 
 def test_large_clusters_show_the_machines_concerned():
     instance = make_instance("random_100", 0)
-    plan = {"moves": random_plan(instance, np.random.default_rng(0), 3)}
+    plan = {"moves": random_plan(instance, np.random.default_rng(0), 12)}
     figure = render.plot_cluster(instance, plan)
     shown = [int(label.get_text()) for label in figure.axes[1].get_xticklabels()]
     touched = {int(instance.vm_pm[vm]) for vm, _, _ in plan["moves"]}
