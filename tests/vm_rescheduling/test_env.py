@@ -51,6 +51,29 @@ def test_later_episodes_are_other_instances_with_large_seeds():
         assert instance == make_instance("S", seed)
 
 
+def test_a_snapshot_brings_its_instance_back():
+    vec = VMReschedulingVectorEnv(2, autoreset_mode="SameStep")
+    vec.reset(seed=0)
+    saved, instances = vec.get_state(), vec.instances
+    vec.reset(seed=5)
+    assert vec.instances != instances
+    vec.set_state(saved)
+    assert vec.instances == instances
+    vec.copy_lane(0, 1)
+    assert vec.instances == [instances[0]] * 2
+    for _ in range(20):
+        *_, infos = vec.step(vec.rule_action("random"))
+    assert validate(instances[0], {"moves": infos["final_info"]["schedule"]["moves"][1]}).valid
+    following = [make_instance("S", int(i.name.rpartition("seed")[2])) for i in vec.instances]
+    assert vec.instances == following
+    assert following[0] == following[1]
+
+
+def test_no_instance_before_the_first_episode():
+    with pytest.raises(ParameterError, match="no episode has begun"):
+        _ = VMReschedulingEnv().instance
+
+
 def test_a_generator_of_ones_own():
     env = VMReschedulingEnv(scenario=Growing())
     for seed in range(5):
