@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -356,7 +356,6 @@ def animate(
     pictures = []
     for moment in np.linspace(instance.start, latest, frames):
         pictures.append(_image(board.at(int(moment))))
-        board.figure.set_layout_engine("none")  # the first picture's layout is that of all
     duration = [round(1000 / FRAMES_PER_SECOND)] * frames
     duration[-1] = round(1000 * LAST_FRAME_SECONDS)
     film = io.BytesIO()
@@ -458,7 +457,9 @@ def _written(path: str | Path | None, draw: Callable[[], Figure]) -> Figure:
     return figure
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def _new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -466,7 +467,7 @@ def _new_figure(width: float, height: float) -> Figure:
         raise MissingDependencyError(
             'pictures need matplotlib: pip install "dispatchgym[agents]"'
         ) from None
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -496,11 +497,11 @@ class _Map:
         self.instance = instance
         self.title = instance.name if title is None else title
         self.replay = _Replay(instance, schedule)
-        self.figure = _new_figure(11.0, 6.6)
-        grid = self.figure.add_gridspec(2, 2, width_ratios=(1.65, 1), height_ratios=(1, 1.1))
-        self.board = self.figure.add_subplot(grid[:, 0])
-        self.report = self.figure.add_subplot(grid[0, 1])
-        self.money = self.figure.add_subplot(grid[1, 1])
+        self.figure = _new_figure(11.0, 6.6, layout=None)  # to lay it out anew takes seconds
+        self.board = self.figure.add_axes((0.045, 0.175, 0.465, 0.775))
+        self.scale = self.figure.add_axes((0.105, 0.085, 0.345, 0.022))
+        self.report = self.figure.add_axes((0.575, 0.56, 0.4, 0.39))
+        self.money = self.figure.add_axes((0.59, 0.075, 0.385, 0.4))
         self.reach = max(np.ptp(instance.x), np.ptp(instance.y), 1.0)
         self._draw_ports()
         self._prepare(schedule)
@@ -548,9 +549,8 @@ class _Map:
             linewidths=0.5, zorder=4,
         )  # fmt: skip
         bar = self.figure.colorbar(
-            self.aircraft, ax=self.board, orientation="horizontal", fraction=0.03, pad=0.01,
-            ticks=range(seats + 1),
-        )  # fmt: skip
+            self.aircraft, cax=self.scale, orientation="horizontal", ticks=range(seats + 1)
+        )
         bar.set_label("passengers on board", fontsize=8)
         bar.ax.tick_params(labelsize=8)
         self.report.axis("off")
@@ -562,7 +562,7 @@ class _Map:
                   for label, colour in (("lots taken", STATE_COLOURS[WAITING]),
                                         ("chargers taken", STATE_COLOURS[CHARGING]))]  # fmt: skip
         self.report.legend(
-            handles=marks, loc="lower left", bbox_to_anchor=(0, -0.04), fontsize=8, ncol=2,
+            handles=marks, loc="lower left", bbox_to_anchor=(-0.02, -0.06), fontsize=8, ncol=2,
             frameon=False,
         )  # fmt: skip
         self.text = self.report.text(
