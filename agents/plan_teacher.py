@@ -28,7 +28,8 @@ VOTES = 8
 class PlanTeacher:
     """Labels VMs, and then nodes, by a plan for the rest of the episode.
 
-    It works in action mode ``two_step`` with numa rule ``explicit``.
+    It works in action mode ``two_step`` with numa rule ``explicit``, and never stops: where
+    nothing can be won any more it moves what loses nothing.
     """
 
     def __init__(self, iterations: int, temperature: float, seed: int = 0) -> None:
@@ -58,15 +59,15 @@ class PlanTeacher:
             lane.look(simulation, row)
             votes = np.zeros(costs.shape[1])
             values[row] = self._search(lane, votes) * lane.reward
+            if not (np.isfinite(costs[row]) & (votes > 0)).any():
+                lane.vote_for_harmless(votes)
             self._judge(costs[row], votes)
         return costs, values
 
     def _judge(self, costs: NDArray[np.float32], votes: NDArray[np.float64]) -> None:
-        """Turn votes into costs; without any vote to stop is right, or else any legal action."""
+        """Turn votes into costs; without any vote all legal actions are alike."""
         legal = np.isfinite(costs)
         votes[~legal] = 0.0
-        if not votes.any():
-            votes[:] = legal & (np.arange(len(votes)) == len(votes) - 1)
         if not votes.any():
             votes[:] = legal
         voted = votes > 0
@@ -129,6 +130,22 @@ class _Lane:
         if left != len(self.scratch.plan):
             self.scratch = self.scratch._replace(plan=self.scratch.plan[:left])
             self.held = min(self.held, left)
+
+    def vote_for_harmless(self, votes: NDArray[np.float64]) -> None:
+        """Vote for the VMs that can move without loss, as nothing can be won any more."""
+        if self.chosen < 0:
+            _vote_for_harmless(self.cluster, self.scratch, votes)
+
+
+@njit(cache=True, error_model="numpy")
+def _vote_for_harmless(cluster, scratch, votes):
+    random = np.ones(1, np.uint64)
+    for v in range(len(cluster.machine)):
+        if not cluster.movable[v]:
+            continue
+        p, k = greedy.best_place(cluster, scratch, v, 0.0, random)
+        if p >= 0 and greedy.gain_of(cluster, scratch, v, p, k) > -greedy.TOLERANCE:
+            votes[v] = 1.0
 
 
 @njit(cache=True, error_model="numpy")

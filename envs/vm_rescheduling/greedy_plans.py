@@ -18,7 +18,7 @@ from dispatchgym.envs.vm_rescheduling.iterated_greedy import (
     TOLERANCE,
     Cluster,
     Scratch,
-    _gain_of,
+    gain_of,
     _machine_worth,
     _record,
     _separate,
@@ -106,7 +106,7 @@ def _best_place(cluster: Cluster, scratch: Scratch, v: int) -> tuple[int, int, f
     for p in range(len(cluster.free)):
         for k in range(BOTH, BOTH + 1) if cluster.double[v] else range(2):
             if allowed(cluster, scratch, v, p, k):
-                gain = _gain_of(cluster, scratch, v, p, k)
+                gain = gain_of(cluster, scratch, v, p, k)
                 if gain > best:
                     place, node, best = p, k, gain
     return place, node, best
@@ -275,7 +275,7 @@ def _expand(cluster: Cluster, scratch: Scratch, tree: Tree, node: int, size: int
             for k in range(BOTH, BOTH + 1) if cluster.double[v] else range(2):
                 if not allowed(cluster, scratch, v, p, k):
                     continue
-                gain = _gain_of(cluster, scratch, v, p, k)
+                gain = gain_of(cluster, scratch, v, p, k)
                 if found == PLACES_TRIED and gain <= gains[found - 1]:
                     continue
                 found = min(found + 1, PLACES_TRIED)

@@ -359,7 +359,7 @@ def _undo(cluster, scratch, count):
 
 
 @compiled
-def _gain_of(cluster, scratch, v, p, k):
+def gain_of(cluster, scratch, v, p, k):
     """What a migration wins in the objective itself, in chunks."""
     source = scratch.machine[v]
     if p == source:
@@ -386,7 +386,7 @@ def _gain_of(cluster, scratch, v, p, k):
 @compiled
 def _record(cluster, scratch, count, v, p, k):
     """Carry out migration number `count` of the trial; return what it wins."""
-    gain = _gain_of(cluster, scratch, v, p, k)
+    gain = gain_of(cluster, scratch, v, p, k)
     scratch.origin[count, 0], scratch.origin[count, 1] = scratch.machine[v], scratch.node[v]
     scratch.trial[count, 0], scratch.trial[count, 1], scratch.trial[count, 2] = v, p, k
     _move(cluster, scratch, v, p, k)
