@@ -33,10 +33,11 @@ __all__ = [
     "PlayerEntrant",
     "RuleEntrant",
     "Search",
+    "best_episode",
     "find_entrants",
 ]
 
-SEARCHES = ("none", "best_of", "rollout")
+SEARCHES = ("none", "best_of", "rollout", "refine")
 """Names of test-time searches; some are of one problem alone."""
 ALL_RULES, EXACT = "rules", "exact"
 NO_TIMES: NDArray[np.float64] = np.empty(0)
@@ -78,9 +79,10 @@ class Search:
 
     Attributes:
         name: ``none``; ``best_of``: play several times at random, keep the best schedule;
-            ``rollout``: try each action, complete the episode by rules, take the best.
-        samples: number of plays of ``best_of``, the greedy one included, at least 1.
-        temperature: spread of the random choices of ``best_of``, above 0.
+            ``rollout``: try each action, complete the episode by rules, take the best;
+            ``refine``: improve the best of several plays by a local search.
+        samples: number of plays of ``best_of`` and ``refine``, the greedy one included, at least 1.
+        temperature: spread of the random choices of these plays, above 0.
         seconds: budget for all plays of an episode: when it is used up, plays that have not
             ended do not count, the greedy one apart; 0 for none.
 
@@ -201,7 +203,7 @@ class BestOfRuleEntrant:
         plays = [arena.run_rule(self.rule, **changes)]
         if search.samples > 1:
             plays += arena.sample_rule(self.rule, search.temperature, search.samples - 1, **changes)
-        return [_best(arena, copies) for copies in zip(*plays, strict=True)]
+        return [best_episode(arena, copies) for copies in zip(*plays, strict=True)]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: no action is final before all plays have ended."""
@@ -241,7 +243,7 @@ class BestOfPolicyEntrant:
         plays = arena.play(greedy.act, **changes)
         if search.samples > 1:
             plays += arena.play(sampler.act, times=search.samples - 1, **changes)
-        return [_best(arena, copies) for copies in zip(*plays, strict=True)]
+        return [best_episode(arena, copies) for copies in zip(*plays, strict=True)]
 
     def _within_budget(self, alone: Arena, greedy: Player, sampler: Player) -> Episode:
         """Play one seed greedily, then at random while time is left."""
@@ -250,7 +252,7 @@ class BestOfPolicyEntrant:
         others, spent = alone.play_within(
             sampler.act, search.samples - 1, search.seconds - first.seconds, **changes
         )
-        best = _best(alone, [first, *others])
+        best = best_episode(alone, [first, *others])
         return best._replace(seconds=first.seconds + spent)
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
@@ -258,7 +260,8 @@ class BestOfPolicyEntrant:
         return NO_TIMES
 
 
-def _best(arena: Arena, copies: Sequence[Episode]) -> Episode:
+def best_episode(arena: Arena, copies: Sequence[Episode]) -> Episode:
+    """Return the best of several plays of one episode, with the time of all of them."""
     finished = [episode for episode in copies if episode.status == "finished"]
     cost = arena.measure.cost
     best = min(finished or copies, key=lambda episode: cost(episode.objective))

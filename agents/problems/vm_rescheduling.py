@@ -31,7 +31,9 @@ from dispatchgym.envs.vm_rescheduling.planners import PLANNERS, plan
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dispatchgym.agents.entrants import Search
     from dispatchgym.agents.imitation import Teacher
+    from dispatchgym.agents.policy import Policy
     from dispatchgym.configs.schemas import TrainConfig
 
 __all__ = ["VMSetting", "problem"]
@@ -183,6 +185,22 @@ class VMRescheduling(Problem):
     def agents(self) -> Mapping[str, Callable[[Effort], Entrant]]:
         """Return the planners."""
         return {name: partial(_planner, name) for name in PLANNERS}
+
+    def searching_rule(self, rule: str, search: Search) -> Entrant | None:
+        """Return a rule whose plan is refined by iterated greedy."""
+        if search.name != "refine":
+            return None
+        from dispatchgym.agents.vm_search import RefinedRule
+
+        return RefinedRule(f"{rule}+refine", rule, search)
+
+    def searching_policy(self, policy: Policy, search: Search) -> Entrant | None:
+        """Return a policy whose best plan is refined by iterated greedy."""
+        if search.name != "refine":
+            return None
+        from dispatchgym.agents.vm_search import RefinedPolicy
+
+        return RefinedPolicy(f"{policy.name}+refine", policy, search)
 
     # --- pictures ---
 

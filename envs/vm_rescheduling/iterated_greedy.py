@@ -529,7 +529,8 @@ def cluster_of(instance: Instance) -> Cluster:
         emptying=np.array([EMPTY_WORTH if instance.objective.kind == "empty_pms" else 0.0]),
     )
     # Read-only arrays are another type, for which everything would be compiled once more.
-    return Cluster(*(array if array.flags.writeable else array.copy() for array in arrays))
+    writable = (array if array.flags.writeable else array.copy() for array in arrays)
+    return Cluster._make(writable)
 
 
 def scratch_of(cluster: Cluster, limit: int) -> Scratch:

@@ -29,7 +29,12 @@ from dispatchgym.envs.vm_rescheduling.greedy_plans import (
     tree_of,
 )
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Objective, Term
-from dispatchgym.envs.vm_rescheduling.iterated_greedy import cluster_of, prepare, scratch_of
+from dispatchgym.envs.vm_rescheduling.iterated_greedy import (
+    cluster_of,
+    iterated_greedy,
+    prepare,
+    scratch_of,
+)
 from dispatchgym.envs.vm_rescheduling.placement import Placement
 
 __all__ = ["PLANNERS", "plan"]
@@ -43,6 +48,7 @@ PLANNERS = {
     "mcts": "tree search over good migrations with HA to the end, migration by migration",
     "lns": "take back migrations around some machines, solve these exactly, keep what is better",
     "neuplan": "HA up to the last 20 migrations, the exact solver for these",
+    "iterated_greedy": "take some migrations back, plan them anew with noise, keep what is better",
 }
 """Planner name -> what it is."""
 
@@ -268,10 +274,16 @@ def _part_objective(instance: Instance, placement: Placement, pms: IntArray) -> 
     return Objective(kind, tuple(scaled))
 
 
+def _iterated_greedy(instance: Instance, deadline: float, seed: int) -> IntArray:
+    left = max(deadline - time.perf_counter(), _LEAST_SECONDS)
+    return iterated_greedy(instance, time_limit=left, seed=seed)
+
+
 _PLANNERS: dict[str, Callable[[Instance, float, int], IntArray]] = {
     "alpha_vbpp": _vbpp,
     "pop16": _pop,
     "mcts": _mcts,
     "lns": _lns,
     "neuplan": _neuplan,
+    "iterated_greedy": _iterated_greedy,
 }
