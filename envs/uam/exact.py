@@ -136,8 +136,8 @@ def upper_bound(
         instance: The day.
         seed: Seed of an episode: flights on the routes that are closed in it are left out. None:
             the bound holds for every seed.
-        grid: Minutes of a step, a divisor of the slot; the finer the tighter. `default_grid`
-            unless given.
+        grid: Minutes of a step, a divisor of the slot and at most the shortest block time; the
+            finer the tighter. `default_grid` unless given.
         time_limit: Seconds, > 0, after which a fine grid is given up for one of up to 15
             minutes, which may take what time it needs.
 
@@ -150,7 +150,7 @@ def upper_bound(
     if grid is None:
         grid = default_grid(instance, time_limit)
     elif grid not in grids:
-        raise ParameterError(f"grid: found {grid!r}, expected a divisor of the slot: {grids}")
+        raise ParameterError(f"grid: found {grid!r}, expected one of {grids}")
     coarse = max(step for step in grids if step <= max(grid, _COARSE))
     flow = day_flow(instance, grid, seed)
     if grid < coarse:
@@ -189,7 +189,7 @@ def day_flow(instance: Instance, grid: int, seed: int | None = None) -> Flow:
     supply[:, 0] = np.bincount(instance.start_port, minlength=instance.num_ports)
     return Flow(
         slot=slot,
-        duration=np.maximum(instance.block[legs] // grid, 1),
+        duration=instance.block[legs] // grid,
         open=is_open,
         supply=supply,
         held=np.zeros_like(supply),
@@ -303,8 +303,12 @@ def _closed(instance: Instance, seed: int) -> npt.NDArray[np.bool_]:
 
 
 def _grids(instance: Instance) -> list[int]:
-    """Return the divisors of the slot."""
-    return [step for step in range(1, instance.slot + 1) if instance.slot % step == 0]
+    """Return the divisors of the slot up to the shortest block.
+
+    On a coarser grid an aircraft could fly twice within a step, which the flow does not know.
+    """
+    shortest = int(instance.block[instance.reachable].min())
+    return [step for step in range(1, shortest + 1) if instance.slot % step == 0]
 
 
 def _cents(bound: float) -> int:

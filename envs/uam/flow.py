@@ -251,8 +251,9 @@ class _Program:
     def _park_at_once(self) -> None:
         """All who were waiting and all who land find a parking lot before anybody leaves."""
         flow = self.flow
-        lots = np.broadcast_to((flow.places - flow.capacity)[:, None], flow.held.shape)
-        row = self._add_rows(np.full(lots.shape, -np.inf), lots - flow.supply)
+        of_one_kind = flow.places == flow.capacity  # waiting aircraft keep their place
+        lots = np.where(of_one_kind, np.inf, flow.places - flow.capacity)[:, None]
+        row = self._add_rows(np.full(flow.held.shape, -np.inf), lots - flow.supply)
         self._put(row[:, 1:], self.waiting[:, :-1], 1)
         self._put_later(row, flow.duration, 1)
 

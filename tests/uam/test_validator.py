@@ -13,6 +13,7 @@ from dispatchgym.envs.uam.validator import COLUMNS, VIOLATION_CODES, validate
 
 TOTALS = ("revenue", "operating_cost", "energy_cost", "profit")
 TIME, AIRCRAFT, ORIGIN, ACTION, PASSENGERS, CORRIDOR, TAKEOFF, ARRIVAL, NEXT, CANCELLED = range(10)
+LARGE = ("uam-20x100", "uam-50x500")
 STOPS = {"chargers": np.array([1, 0, 1])}  # the vertiport in the middle is a vertistop
 
 
