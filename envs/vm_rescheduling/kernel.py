@@ -745,8 +745,6 @@ def refresh_legal(state, lane):
     for c in range(state.scalar[lane, CLASSES]):
         if class_may_change(state, lane, c):
             check_class(state, lane, c)
-    v = state.scalar[lane, TOUCHED_VM]
-    state.legal[lane, v] = 1 if vm_is_legal(state, lane, v) else 0
 
 
 @inlined
@@ -974,7 +972,11 @@ def best_destination(state, lane, v):
 
 @compiled
 def bound_gains(state, lane):
-    """Write, for each class, the best gain of joining any place with room."""
+    """Write, for each class, the best gain of joining any place with room.
+
+    No flip gains more: where fragments of two nodes count together, a node that has just been
+    left makes room on the other more valuable, and so joining it more costly.
+    """
     pm, group, scalar = state.pm[lane], state.group[lane], state.scalar[lane]
     for c in range(scalar[CLASSES]):
         state.bound[lane, c] = -np.inf
@@ -1012,17 +1014,6 @@ def fresh_gain(state, lane, v, p, node):
     return gain
 
 
-@compiled
-def home_gain(state, lane, v):
-    """Return the best that `join_gain` can give to VM v on the PM where it is."""
-    vm, pm = state.vm[lane], state.pm[lane]
-    p, node = vm[v, PM], vm[v, NODE]
-    gain = join_gain(state, lane, v, p, node) if state.setting[ALLOW_STAY] else -np.inf
-    if node != BOTH and has_room(pm, p, 1 - node, vm[v, SHARE], vm[v, MEMORY_SHARE]):
-        gain = max(gain, join_gain(state, lane, v, p, 1 - node))
-    return gain
-
-
 @inlined
 def gumbel(state, lane, sample, v):
     """Return the noise on the gain of VM v at this migration, of the sample's own."""
@@ -1047,7 +1038,9 @@ def best_pair(state, lane, tabu, temperature, sample):
             continue
         noise = temperature * gumbel(state, lane, sample, v) if temperature > 0.0 else 0.0
         leaving = leave_gain(state, lane, v)
-        bound = leaving + max(state.bound[lane, vm[v, CLASS]], home_gain(state, lane, v))
+        bound = leaving + state.bound[lane, vm[v, CLASS]]
+        if state.setting[ALLOW_STAY]:
+            bound = max(bound, 0.0)
         if bound + noise <= best_value or (tabu and is_tabu(vm, v, bound)):
             continue
         find_room(state, lane, v)
