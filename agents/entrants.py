@@ -83,6 +83,8 @@ class Search:
             ``refine``: improve the best of several plays by a local search.
         samples: number of plays of ``best_of`` and ``refine``, the greedy one included, at least 1.
         temperature: spread of the random choices of these plays, above 0.
+        quantile: in these plays a policy leaves out actions whose probability is below this
+            quantile of the legal ones, in [0, 1).
         seconds: budget for all plays of an episode: when it is used up, plays that have not
             ended do not count, the greedy one apart; 0 for none.
 
@@ -93,6 +95,7 @@ class Search:
     name: str = "none"
     samples: int = 128
     temperature: float = 1.0
+    quantile: float = 0.0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -106,6 +109,10 @@ class Search:
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ParameterError(
                 f"search.temperature: found {self.temperature}, expected a number above 0"
+            )
+        if not 0 <= self.quantile < 1:
+            raise ParameterError(
+                f"search.quantile: found {self.quantile}, expected a number in [0, 1)"
             )
         if not (self.seconds >= 0 and math.isfinite(self.seconds)):
             raise ParameterError(
@@ -235,7 +242,7 @@ class BestOfPolicyEntrant:
         torch.manual_seed(arena.seeds[0])
         changes, search = self.policy.environment, self.search
         greedy = NetworkPlayer(self.policy)
-        sampler = NetworkPlayer(self.policy, False, search.temperature)
+        sampler = NetworkPlayer(self.policy, False, search.temperature, search.quantile)
         if search.seconds:
             # One after the other, as they would be asked for: each has a budget of its own.
             alone = [arena.alone(seed) for seed in arena.seeds]

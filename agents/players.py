@@ -45,15 +45,20 @@ class NetworkPlayer:
     """A trained policy, greedy or sampling."""
 
     def __init__(
-        self, policy: Policy, deterministic: bool = True, temperature: float = 1.0
+        self,
+        policy: Policy,
+        deterministic: bool = True,
+        temperature: float = 1.0,
+        quantile: float = 0.0,
     ) -> None:
-        """`temperature` flattens (above 1) or sharpens (below 1) the sampling."""
+        """See `Policy.act` for the arguments."""
         self.name = policy.name
         self.environment = policy.environment
         self.policy = policy
         self.deterministic = deterministic
         self.temperature = temperature
+        self.quantile = quantile
 
     def act(self, vec: Any, observation: Observation) -> NDArray[np.int64]:
         """The policy's action per row."""
-        return self.policy.act(observation, self.deterministic, self.temperature)
+        return self.policy.act(observation, self.deterministic, self.temperature, self.quantile)

@@ -45,6 +45,17 @@ def mask_logits(logits: Tensor, mask: Tensor) -> Tensor:
     return logits.masked_fill(mask <= 0, -1e8)
 
 
+def likely_logits(logits: Tensor, mask: Tensor, quantile: float) -> Tensor:
+    """Masked logits without the actions below a quantile of the legal ones of their row.
+
+    The most likely action always stays. The threshold is that of VMR2L's risk-seeking evaluation
+    (arXiv 2505.17359).
+    """
+    legal = torch.where(mask > 0, logits, torch.nan)
+    threshold = torch.nanquantile(legal, quantile, dim=1, keepdim=True)
+    return mask_logits(logits, logits >= threshold)
+
+
 class Policy:
     """A network with what is needed to use it.
 
@@ -108,6 +119,7 @@ class Policy:
         observation: Observation,
         deterministic: bool = True,
         temperature: float = 1.0,
+        quantile: float = 0.0,
     ) -> NDArray[np.int64]:
         """Choose one legal action per row.
 
@@ -116,19 +128,26 @@ class Policy:
             deterministic: take the most likely action (lowest index on ties) instead of
                 sampling with torch's generator.
             temperature: divides the logits before sampling, positive.
+            quantile: actions whose probability is below this quantile of those of the row's
+                legal actions are not sampled, in [0, 1).
 
         Returns:
             (batch,) int64 actions.
 
         Raises:
-            ParameterError: an array is missing, or the temperature is not positive.
+            ParameterError: an array is missing, or a number is out of range.
         """
         _check_observation(observation, self.network.keys)
         if not temperature > 0:
             raise ParameterError(f"temperature: found {temperature}, expected a positive number")
+        if not 0 <= quantile < 1:
+            raise ParameterError(f"quantile: found {quantile}, expected a number in [0, 1)")
         logits = self.logits(observation)
         if deterministic:
             return logits.argmax(dim=1).cpu().numpy()
+        if quantile:
+            mask = torch.as_tensor(observation["action_mask"], device=logits.device)
+            logits = likely_logits(logits, mask, quantile)
         probabilities = torch.softmax(logits / temperature, dim=1)
         return torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
 

@@ -58,7 +58,7 @@ class RefinedPolicy:
         name: what tables call it.
         policy: the policy.
         search: `samples` plans, the greedy one included, in at most half of `seconds` (0:
-            `SECONDS`), and the temperature of the random ones.
+            `SECONDS`), and the temperature and quantile of the random ones.
         is_rule: never a plain dispatching rule.
     """
 
@@ -78,7 +78,7 @@ class RefinedPolicy:
         changes, search = self.policy.environment, self.search
         budget = search.seconds or SECONDS
         first = alone.play(NetworkPlayer(self.policy).act, **changes)[0][0]
-        sampler = NetworkPlayer(self.policy, False, search.temperature)
+        sampler = NetworkPlayer(self.policy, False, search.temperature, search.quantile)
         left = SAMPLING_SHARE * budget - first.seconds
         others, spent = alone.play_within(sampler.act, search.samples - 1, left, **changes)
         plan = best_episode(alone, [first, *others])._replace(seconds=first.seconds + spent)

@@ -17,11 +17,12 @@ LEVELS = ("probabilities", "migration_limits")
 
 @dataclass
 class SearchConfig:
-    """`search=none`, `search=best_of` or `search=rollout`; `seconds` is a budget, 0 for none."""
+    """`search=none`, `best_of`, `rollout` or `refine`; `seconds` is a budget, 0 for none."""
 
     name: str = "none"
     samples: int = 128
     temperature: float = 1.0
+    quantile: float = 0.0
     seconds: float = 0.0
 
 

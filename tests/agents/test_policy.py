@@ -6,7 +6,7 @@ import dispatchgym.agents
 from dispatchgym.agents.checkpoints import write_checkpoint
 from dispatchgym.agents.job_shop_rollout import RolloutPlayer
 from dispatchgym.agents.players import NetworkPlayer, RulePlayer
-from dispatchgym.agents.policy import Policy
+from dispatchgym.agents.policy import Policy, likely_logits
 from dispatchgym.agents.runs import Progress, make_checkpoint
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 
@@ -37,6 +37,21 @@ def test_greedy_play_repeats_and_sampling_varies(policy, make_vec):
 def test_a_low_temperature_is_nearly_greedy(policy, make_vec):
     cold = NetworkPlayer(policy, deterministic=False, temperature=1e-6)
     assert np.array_equal(play(cold, make_vec()), play(NetworkPlayer(policy), make_vec()))
+
+
+def test_a_high_quantile_leaves_the_likely_actions(policy, make_vec):
+    sure = NetworkPlayer(policy, deterministic=False, quantile=0.999)
+    assert np.array_equal(play(sure, make_vec()), play(NetworkPlayer(policy), make_vec()))
+    logits = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5, -1e8]])
+    kept = likely_logits(logits, torch.tensor([[1, 1, 1, 1, 1, 0]]), 0.5)
+    assert (kept > -1e7).tolist() == [[False, False, True, True, True, False]]
+
+
+@pytest.mark.parametrize("quantile", [-0.1, 1.0, float("nan")])
+def test_a_quantile_out_of_range_is_refused(policy, make_vec, quantile):
+    observation, _ = make_vec().reset(seed=0)
+    with pytest.raises(ParameterError, match="quantile"):
+        policy.act(observation, deterministic=False, quantile=quantile)
 
 
 def test_rows_do_not_depend_on_the_rest_of_the_batch(policy, make_vec):
