@@ -83,6 +83,16 @@ class VMReschedulingModelConfig:
 
 
 @dataclass
+class UAMConfig:
+    """`env=uam`: the options of `dispatchgym/UAMFleet-v0`."""
+
+    name: str = "uam"
+    scenario: str = "uam-8x40"
+    reward: str = "dense"
+    oracle_demand: bool = False
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -221,7 +231,11 @@ class TrainConfig:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "env": {"job_shop": JobShopConfig, "vm_rescheduling": VMReschedulingConfig},
+    "env": {
+        "job_shop": JobShopConfig,
+        "uam": UAMConfig,
+        "vm_rescheduling": VMReschedulingConfig,
+    },
     "model": {"job_shop": JobShopModelConfig, "vm_rescheduling": VMReschedulingModelConfig},
     "agent": {"ppo": PPOConfig},
 }
