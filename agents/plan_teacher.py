@@ -15,9 +15,18 @@ from numba import njit
 from numpy.typing import NDArray
 
 from dispatchgym.agents.imitation import Labels
-from dispatchgym.envs.vm_rescheduling import iterated_greedy as greedy
 from dispatchgym.envs.vm_rescheduling import kernel
 from dispatchgym.envs.vm_rescheduling.instance import Instance
+from dispatchgym.envs.vm_rescheduling.iterated_greedy import best_place, search
+from dispatchgym.envs.vm_rescheduling.plan_space import (
+    BOTH,
+    TOLERANCE,
+    allowed,
+    cluster_of,
+    gain_of,
+    prepare,
+    scratch_of,
+)
 
 FIRST_ITERATIONS = 10
 """A new cluster is searched for so many times longer than one whose plan is only mended."""
@@ -89,11 +98,11 @@ class PlanTeacher:
             return 0.0
         if lane.held == 0:
             first = FIRST_ITERATIONS * self.iterations
-            greedy.search(cluster, scratch, state, chosen, first, self._random)
+            search(cluster, scratch, state, chosen, first, self._random)
         for _ in range(VOTES):
             some = max(self.iterations // VOTES, 1)
-            greedy.search(cluster, scratch, state, chosen, some, self._random)
-            if state[1] > best + greedy.TOLERANCE:
+            search(cluster, scratch, state, chosen, some, self._random)
+            if state[1] > best + TOLERANCE:
                 best = float(state[1])
                 votes[:] = 0.0
             _vote(cluster, scratch, int(state[0]), chosen, votes)
@@ -106,8 +115,8 @@ class _Lane:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self.cluster = greedy.cluster_of(instance)
-        self.scratch = greedy.scratch_of(self.cluster, instance.migration_limit)
+        self.cluster = cluster_of(instance)
+        self.scratch = scratch_of(self.cluster, instance.migration_limit)
         self.held = 0
         self.chosen = -1
         term = instance.objective.terms[0]
@@ -143,8 +152,8 @@ def _vote_for_harmless(cluster, scratch, votes):
     for v in range(len(cluster.machine)):
         if not cluster.movable[v]:
             continue
-        p, k = greedy.best_place(cluster, scratch, v, 0.0, random)
-        if p >= 0 and greedy.gain_of(cluster, scratch, v, p, k) > -greedy.TOLERANCE:
+        p, k = best_place(cluster, scratch, v, 0.0, random)
+        if p >= 0 and gain_of(cluster, scratch, v, p, k) > -TOLERANCE:
             votes[v] = 1.0
 
 
@@ -154,7 +163,7 @@ def _begin(cluster, scratch, state, held, chosen, random):
 
     The migration that was carried out since is no longer legal and drops out by itself.
     """
-    greedy.prepare(cluster, scratch, state, held)
+    prepare(cluster, scratch, state, held)
     held = int(state[0])
     if chosen < 0 or len(scratch.plan) == 0 or (held > 0 and scratch.plan[0, 0] == chosen):
         return
@@ -165,17 +174,17 @@ def _begin(cluster, scratch, state, held, chosen, random):
             break
     if place < held:
         p, k = scratch.plan[place, 1], scratch.plan[place, 2]
-        if not greedy.allowed(cluster, scratch, chosen, p, k):
-            p, k = greedy.best_place(cluster, scratch, chosen, 0.0, random)
+        if not allowed(cluster, scratch, chosen, p, k):
+            p, k = best_place(cluster, scratch, chosen, 0.0, random)
     else:
         place = min(held, len(scratch.plan) - 1)
         held = place + 1
-        p, k = greedy.best_place(cluster, scratch, chosen, 0.0, random)
+        p, k = best_place(cluster, scratch, chosen, 0.0, random)
     for i in range(place, 0, -1):
         for column in range(3):
             scratch.plan[i, column] = scratch.plan[i - 1, column]
     scratch.plan[0, 0], scratch.plan[0, 1], scratch.plan[0, 2] = chosen, p, k
-    greedy.prepare(cluster, scratch, state, held)
+    prepare(cluster, scratch, state, held)
 
 
 @njit(cache=True, error_model="numpy")
@@ -200,10 +209,10 @@ def _vote(cluster, scratch, held, chosen, votes):
     for i in range(held):
         v, p, k = scratch.plan[i, 0], scratch.plan[i, 1], scratch.plan[i, 2]
         if chosen < 0:
-            if not greedy.allowed(cluster, scratch, v, p, k):
+            if not allowed(cluster, scratch, v, p, k):
                 continue
             for u in range(len(cluster.machine)):
                 if u == v or _alike(cluster, u, v):
                     votes[u] += 1.0
         elif v == chosen or _alike(cluster, v, chosen):
-            votes[2 * p + (k if k < greedy.BOTH else 0)] += 1.0
+            votes[2 * p + (k if k < BOTH else 0)] += 1.0

@@ -13,23 +13,22 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from dispatchgym.envs.vm_rescheduling.iterated_greedy import (
+from dispatchgym.envs.vm_rescheduling.plan_space import (
     BOTH,
     TOLERANCE,
     Cluster,
     Scratch,
-    gain_of,
-    _machine_worth,
-    _record,
-    _separate,
-    _start,
-    _take,
-    _undo,
-    _worth_with,
     allowed,
+    gain_of,
+    machine_worth,
+    record,
+    separate,
+    take,
+    undo,
+    worth_with,
 )
 
-__all__ = ["Tree", "extend_by_ha", "extend_by_vbpp", "search_tree", "start", "tree_of"]
+__all__ = ["Tree", "extend_by_ha", "extend_by_vbpp", "search_tree", "tree_of"]
 
 Array = npt.NDArray[Any]
 
@@ -81,17 +80,11 @@ def tree_of(limit: int, simulations: int) -> Tree:
 
 
 @compiled
-def start(cluster: Cluster, scratch: Scratch) -> None:
-    """Set the scratch to the cluster as it is."""
-    _start(cluster, scratch)
-
-
-@compiled
 def _leaving(cluster: Cluster, scratch: Scratch, v: int) -> float:
     """Return by how much the fragments of its nodes shrink when VM v leaves."""
     p, k = scratch.machine[v], scratch.node[v]
-    gain = _worth_with(cluster, scratch, v, p, k, -1, 0.0)
-    gain -= _machine_worth(cluster, scratch, p, 0.0)
+    gain = worth_with(cluster, scratch, v, p, k, -1, 0.0)
+    gain -= machine_worth(cluster, scratch, p, 0.0)
     nodes = 2.0 if cluster.double[v] else 1.0
     for t in range(len(cluster.worth)):
         share = cluster.share[v, cluster.resource[t]]
@@ -145,7 +138,7 @@ def extend_by_ha(
         p, k, gain = _best_place(cluster, scratch, vm)
         if p < 0 or gain <= TOLERANCE:
             break
-        won += _record(cluster, scratch, count, vm, p, k)
+        won += record(cluster, scratch, count, vm, p, k)
         count += 1
     return count, won
 
@@ -179,7 +172,7 @@ def _reinsert(cluster: Cluster, scratch: Scratch, vms: Array, targets: Array) ->
     homes = np.empty((len(vms), 2), np.int64)
     for i in range(len(vms)):
         homes[i, 0], homes[i, 1] = scratch.machine[vms[i]], scratch.node[vms[i]]
-        _take(cluster, scratch, vms[i], 1)
+        take(cluster, scratch, vms[i], 1)
     sizes = np.empty(len(vms))
     for i in range(len(vms)):
         sizes[i] = -cluster.share[vms[i], 0] * (2 if cluster.double[vms[i]] else 1)
@@ -190,7 +183,7 @@ def _reinsert(cluster: Cluster, scratch: Scratch, vms: Array, targets: Array) ->
         for p in range(len(cluster.free)):
             if cluster.region[p] != cluster.region[homes[i, 0]]:
                 continue
-            if p != homes[i, 0] and not _separate(cluster, scratch, v, p):
+            if p != homes[i, 0] and not separate(cluster, scratch, v, p):
                 continue
             free = scratch.free[p]
             for k in range(BOTH, BOTH + 1) if cluster.double[v] else range(2):
@@ -199,18 +192,18 @@ def _reinsert(cluster: Cluster, scratch: Scratch, vms: Array, targets: Array) ->
                     continue
                 if min(free[first, 1], free[last, 1]) < memory:
                     continue
-                gain = _worth_with(cluster, scratch, v, p, k, 1, 0.0)
-                gain -= _machine_worth(cluster, scratch, p, 0.0)
+                gain = worth_with(cluster, scratch, v, p, k, 1, 0.0)
+                gain -= machine_worth(cluster, scratch, p, 0.0)
                 if gain > best:
                     best, place, node = gain, p, k
         scratch.machine[v], scratch.node[v] = place, node
-        _take(cluster, scratch, v, -1)
+        take(cluster, scratch, v, -1)
     for i in range(len(vms)):
         targets[i, 0], targets[i, 1] = scratch.machine[vms[i]], scratch.node[vms[i]]
-        _take(cluster, scratch, vms[i], 1)
+        take(cluster, scratch, vms[i], 1)
         scratch.machine[vms[i]], scratch.node[vms[i]] = homes[i, 0], homes[i, 1]
     for i in range(len(vms)):
-        _take(cluster, scratch, vms[i], -1)
+        take(cluster, scratch, vms[i], -1)
 
 
 @compiled
@@ -225,7 +218,7 @@ def _carry_out(
         for i in range(len(vms)):
             v, p, k = vms[i], targets[i, 0], targets[i, 1]
             if not done[i] and count < limit and allowed(cluster, scratch, v, p, k):
-                won += _record(cluster, scratch, count, v, p, k)
+                won += record(cluster, scratch, count, v, p, k)
                 count += 1
                 done[i] = waiting = True
     return count, won
@@ -261,7 +254,7 @@ def _undo_to(cluster: Cluster, scratch: Scratch, count: int, kept: int) -> None:
         scratch.before, scratch.hosted, scratch.stuck, scratch.plan, scratch.trial[kept:],
         scratch.origin[kept:], scratch.keep,
     )  # fmt: skip
-    _undo(cluster, part, count - kept)
+    undo(cluster, part, count - kept)
 
 
 @compiled
@@ -345,7 +338,7 @@ def search_tree(
                 break
             node = _select(tree, node)
             v, p, k = tree.action[node]
-            won += _record(cluster, scratch, made, v, p, k)
+            won += record(cluster, scratch, made, v, p, k)
             made, depth = made + 1, depth + 1
             tree.path[depth] = node
         made, gain = extend_by_ha(cluster, scratch, made, limit, largest)
@@ -369,4 +362,4 @@ def search_tree(
 def commit(cluster: Cluster, scratch: Scratch, tree: Tree, node: int, count: int) -> float:
     """Carry out the migration that leads to a child of the root; return what it wins."""
     v, p, k = tree.action[node]
-    return _record(cluster, scratch, count, v, p, k)
+    return record(cluster, scratch, count, v, p, k)

@@ -25,17 +25,12 @@ from dispatchgym.envs.vm_rescheduling.greedy_plans import (
     extend_by_ha,
     extend_by_vbpp,
     search_tree,
-    start,
     tree_of,
 )
 from dispatchgym.envs.vm_rescheduling.instance import Instance, Objective, Term
-from dispatchgym.envs.vm_rescheduling.iterated_greedy import (
-    cluster_of,
-    iterated_greedy,
-    prepare,
-    scratch_of,
-)
+from dispatchgym.envs.vm_rescheduling.iterated_greedy import iterated_greedy
 from dispatchgym.envs.vm_rescheduling.placement import Placement
+from dispatchgym.envs.vm_rescheduling.plan_space import cluster_of, prepare, scratch_of, start
 
 __all__ = ["PLANNERS", "plan"]
 
