@@ -180,7 +180,8 @@ class RollingHorizon:
     GRID = 15
     HORIZON = 120
     GAP = 0.01
-    SECONDS = 2.0
+    SECONDS = 60.0
+    """Only so that nothing hangs: a limit that bites would make results depend on the machine."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
