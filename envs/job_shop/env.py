@@ -142,8 +142,8 @@ class JobShopSimulation(Simulation):
         )
         for row, instance in enumerate(self._bank):
             self._lay(instance, row)
-        self._current: list[Instance | None] = [None] * self.num_lanes
-        self._prepared: list[Instance | None] = [None] * self.num_lanes
+        self._current: list[tuple[int, Instance] | None] = [None] * self.num_lanes
+        self._prepared = self._current.copy()
 
     def _lay(self, instance: Instance, row: int) -> None:
         machine, duration, operations, release, machines = self._rows
@@ -311,28 +311,34 @@ class JobShopSimulation(Simulation):
 
     def _prepare(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
         """Lay ready the instances of lanes that get a seed of their own."""
-        for lane in np.flatnonzero(chosen & (seeds >= 0)):
-            self._prepared[lane] = self._generator.generate(int(seeds[lane]))
-            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+        for lane in np.flatnonzero(chosen & (seeds >= 0)).tolist():
+            self._lay_ready(lane, int(seeds[lane]))
 
     def _take_prepared(self, begun: npt.NDArray[np.bool_]) -> None:
         """Note which instances are now being played and lay the following ones ready."""
-        for lane in np.flatnonzero(begun):
+        for lane in np.flatnonzero(begun).tolist():
             self._current[lane] = self._prepared[lane]
             scalar = self.state.scalar[lane]
             seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
-            self._prepared[lane] = self._generator.generate(int(seed))
-            self._lay(self._prepared[lane], int(lane))  # type: ignore[arg-type]
+            self._lay_ready(lane, int(seed))
+
+    def _lay_ready(self, lane: int, seed: int) -> None:
+        instance = self._generator.generate(seed)
+        self._lay(instance, lane)
+        self._prepared[lane] = seed, instance
 
     def instance(self, lane: int) -> Instance:
         """Return the instance that is being played in a lane."""
         scalar = self.state.scalar[lane]
-        if self._kind == kernel.PREPARED:
-            prepared = self._current[lane]
-            if prepared is None:
-                raise ParameterError("instance: no episode has begun, call reset() first")
-            return prepared
-        return self._generator.generate(int(scalar[kernel.SEED]))
+        seed = int(scalar[kernel.SEED])
+        if self._kind != kernel.PREPARED:
+            return self._generator.generate(seed)
+        if scalar[kernel.JOBS] == 0:
+            raise ParameterError("instance: no episode has begun, call reset() first")
+        current = self._current[lane]
+        if current is None or current[0] != seed:  # the lane was copied or set to a snapshot
+            current = self._current[lane] = seed, self._generator.generate(seed)
+        return current[1]
 
     def refresh(self) -> None:
         """Write all observations anew from the state."""
@@ -342,12 +348,6 @@ class JobShopSimulation(Simulation):
         """Return the arrays that hold the state of the lanes."""
         prepared = self._rows if self._kind == kernel.PREPARED else ()
         return (*self.state[1:], *self._outcome, *prepared)
-
-    def copy_lane(self, source: int, target: int) -> None:
-        """Make lane `target` a copy of lane `source`, future randomness included."""
-        super().copy_lane(source, target)
-        self._current[target] = self._current[source]
-        self._prepared[target] = self._prepared[source]
 
     # --- rules and searches inside the kernel ---
 

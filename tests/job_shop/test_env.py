@@ -6,7 +6,7 @@ import pytest
 
 from dispatchgym.envs.core import testing
 from dispatchgym.envs.core.errors import DispatchGymError, ParameterError, ScenarioError
-from dispatchgym.envs.job_shop import Interrupts, UniformGenerator, make_instance
+from dispatchgym.envs.job_shop import Interrupts, UniformGenerator, make_instance, validate
 from dispatchgym.envs.job_shop.env import JobShopEnv, JobShopVectorEnv
 from dispatchgym.envs.job_shop.generators import PatternGenerator
 from dispatchgym.envs.job_shop.parsers import write
@@ -204,3 +204,25 @@ def test_padding_does_not_change_the_observation(observation):
             assert not other[key][3:].any()
         else:
             np.testing.assert_array_equal(other[key][: len(value)], value, err_msg=key)
+
+
+def test_a_snapshot_brings_its_instance_back():
+    """Also where instances are made anew for each episode, outside the kernel."""
+    vec = JobShopVectorEnv(2, scenario="reentrant_4x3", autoreset_mode="SameStep")
+    vec.reset(seed=0)
+    saved, instances = vec.get_state(), vec.instances
+    vec.reset(seed=5)
+    assert vec.instances != instances
+    vec.set_state(saved)
+    assert vec.instances == instances
+    vec.copy_lane(0, 1)
+    assert vec.instances == [instances[0]] * 2
+    ended = False
+    while not ended:
+        *_, terminated, _, infos = vec.step(vec.rule_action("spt"))
+        ended = terminated[1]
+    schedule = {
+        key: value[1] for key, value in infos["final_info"]["schedule"].items() if key[0] != "_"
+    }
+    assert validate(instances[0], schedule).valid
+    assert vec.instances[0] == vec.instances[1] != instances[0]
