@@ -188,7 +188,8 @@ class UAM(Problem):
         """
         if exact is None and is_exact(instance):
             exact = self.solve(instance, seed, {}, Effort(time_limit=REFERENCE_SECONDS))
-        bound = _bound(instance, seed)
+        known = instance.known.get("lp_bound_cents")
+        bound = (_bound_cents(instance, seed) if known is None else known) / 100.0
         if exact is None:
             return Reference(bound, "bound", bound)
         bound, measure = min(bound, exact.bound), self.measure(instance)
@@ -282,16 +283,13 @@ def _planner(name: str, effort: Effort) -> DayPlanner:
 
 
 @lru_cache(maxsize=BOUNDS_KEPT)
-def _bound(instance: Instance, seed: int) -> float:
-    """Return dollars that nobody can earn in an episode: from its file, or by linear programming.
+def _bound_cents(instance: Instance, seed: int) -> int:
+    """Return cents that nobody can earn in an episode, by linear programming.
 
     The grid follows from the size: a minute for 8 vertiports, 5 to 10 for 20, 15 for 50.
     """
-    known = instance.known.get("lp_bound_cents")
-    if known is None:
-        grid = default_grid(instance, REFERENCE_SECONDS)
-        known = upper_bound(instance, seed, grid=grid, time_limit=PATIENCE)
-    return known / 100.0
+    grid = default_grid(instance, REFERENCE_SECONDS)
+    return upper_bound(instance, seed, grid=grid, time_limit=PATIENCE)
 
 
 problem = UAM()
