@@ -114,6 +114,8 @@ class EvaluationResult:
         rows: one for each agent and episode.
         times: agent and scenario -> milliseconds of single decisions.
         sample: the best schedule of the first episode at the last level, for a picture.
+        plans: agent -> its (instance, schedule) of every episode of the first scenario at the last
+            level, where the problem draws how its schedules progress.
         complete: False while the evaluation runs, and after it was stopped.
     """
 
@@ -126,6 +128,7 @@ class EvaluationResult:
     rows: list[Row] = field(default_factory=list)
     times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     sample: Sample | None = None
+    plans: dict[str, list[tuple[Any, Mapping[str, Any]]]] = field(default_factory=dict)
     complete: bool = False
 
     def level_of(self, row: Row) -> float | None:
@@ -335,8 +338,8 @@ class Evaluation:
                 where = f"{name} on {instance.name}, seed {seed}"
                 details = self._check(where, instance, episode, reference)
                 yield self._row(name, scenario, drawn, instance, seed, episode, reference, details)
-            if scenario is self.scenarios[0] and seed == self.seeds[0]:
-                self.result.sample = self._best_sample(instance, seed, episodes)
+            if scenario is self.scenarios[0]:
+                self._keep_for_pictures(setting, instance, seed, episodes)
 
     def _check(
         self, where: str, instance: Any, episode: Episode, reference: Reference
@@ -398,6 +401,15 @@ class Evaluation:
             decision_ms_p99=float(p99),
             details=details or {},
         )
+
+    def _keep_for_pictures(
+        self, setting: Setting, instance: Any, seed: int, episodes: Mapping[str, Episode]
+    ) -> None:
+        if seed == self.seeds[0]:
+            self.result.sample = self._best_sample(instance, seed, episodes)
+        if setting is self.settings[-1] and self.problem.draws_progress:
+            for name, episode in episodes.items():
+                self.result.plans.setdefault(name, []).append((instance, episode.schedule))
 
     def _best_sample(
         self, instance: Any, seed: int, episodes: Mapping[str, Episode]

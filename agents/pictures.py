@@ -21,14 +21,15 @@ RULE_COLOUR, AGENT_COLOUR = "#9aa5b1", "#1f6fb4"
 
 
 def draw(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw a comparison of all agents and one schedule into a folder.
+    """Draw a comparison of all agents, one schedule, and how schedules progress into a folder.
 
     Args:
         result: an evaluation with at least one row.
         folder: where the pictures go; made when missing.
 
     Returns:
-        The files written: ``agents.png`` and, where an episode was finished, ``schedule.png``.
+        The files written: ``agents.png``; where an episode was finished ``schedule.png``; and of
+        problems that draw it ``progress.png``.
 
     Raises:
         DispatchGymError: a file cannot be written.
@@ -44,6 +45,9 @@ def draw(result: EvaluationResult, folder: Path) -> list[Path]:
     if result.sample is not None:
         written.append(folder / "schedule.png")
         _draw_schedule(result, written[1])
+    if result.plans:
+        written.append(folder / "progress.png")
+        _draw_progress(result, written[-1])
     return written
 
 
@@ -141,3 +145,11 @@ def _draw_schedule(result: EvaluationResult, path: Path) -> None:
     title = f"{sample.instance.name}, {result.label}, seed {sample.seed}: {sample.agent}"
     figure = result.problem.draw(sample.instance, sample.episode.schedule, path, title)
     pyplot.close(figure)
+
+
+def _draw_progress(result: EvaluationResult, path: Path) -> None:
+    from matplotlib import pyplot
+
+    instances = [instance for instance, _ in next(iter(result.plans.values()))]
+    schedules = {name: [plan for _, plan in plans] for name, plans in result.plans.items()}
+    pyplot.close(result.problem.draw_progress(instances, schedules, path))

@@ -198,6 +198,7 @@ class Problem(ABC):
         policy_options: keyword arguments of the environment that a policy may ask for; all
             others are the evaluator's choice.
         solver_is_reference: the exact solver is quick enough to measure every evaluation by.
+        draws_progress: it can draw the objective along schedules.
     """
 
     name: ClassVar[str]
@@ -212,6 +213,7 @@ class Problem(ABC):
     kernel_rule: ClassVar[str]
     policy_options: ClassVar[tuple[str, ...]]
     solver_is_reference: ClassVar[bool] = False
+    draws_progress: ClassVar[bool] = False
 
     @property
     def module(self) -> ModuleType:
@@ -356,6 +358,18 @@ class Problem(ABC):
     @abstractmethod
     def text(self, instance: Any, schedule: Mapping[str, Any]) -> str:
         """Return a schedule as lines of text."""
+
+    def draw_progress(
+        self, instances: Sequence[Any], schedules: Mapping[str, Sequence[Any]], path: Path
+    ) -> Figure:
+        """Draw the objective along the schedules of several agents, where `draws_progress`.
+
+        Args:
+            instances: prepared instances.
+            schedules: by agent, one for each instance.
+            path: picture to write.
+        """
+        raise NotImplementedError
 
     def film(
         self, instance: Any, schedule: Mapping[str, Any], path: Path, frames: int, title: str

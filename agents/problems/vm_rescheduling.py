@@ -92,6 +92,7 @@ class VMRescheduling(Problem):
     kernel_rule = "random"
     policy_options = ("action_mode", "allow_stay", "allow_stop", "numa_rule", "observation")
     solver_is_reference = True
+    draws_progress = True
 
     # --- scenarios ---
 
@@ -211,6 +212,14 @@ class VMRescheduling(Problem):
         from dispatchgym.envs.vm_rescheduling.render import plot_cluster
 
         return plot_cluster(instance, schedule, path, title=title)
+
+    def draw_progress(
+        self, instances: Sequence[Instance], schedules: Mapping[str, Sequence[Any]], path: Path
+    ) -> Figure:
+        """Draw fragment rates against the number of migrations."""
+        from dispatchgym.envs.vm_rescheduling.render import plot_migrations
+
+        return plot_migrations(instances, schedules, path)
 
     def text(self, instance: Instance, schedule: Mapping[str, Any]) -> str:
         """Return the plan move by move."""
