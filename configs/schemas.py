@@ -93,6 +93,55 @@ class UAMConfig:
 
 
 @dataclass
+class UAMModelConfig:
+    """`model=uam`: the numbers of the fleet network with graph capsules."""
+
+    name: str = "uam"
+    hidden: int = 64
+    layers: int = 2
+    moments: int = 3
+    hops: int = 2
+
+
+@dataclass
+class UAMTransformerModelConfig:
+    """`model=uam_transformer`: the same network with transformer layers."""
+
+    name: str = "uam_transformer"
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+@dataclass
+class UAMGATv2ModelConfig:
+    """`model=uam_gatv2`: with attention along edges."""
+
+    name: str = "uam_gatv2"
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+@dataclass
+class UAMGCNModelConfig:
+    """`model=uam_gcn`: with graph convolution."""
+
+    name: str = "uam_gcn"
+    hidden: int = 64
+    layers: int = 2
+
+
+@dataclass
+class UAMMLPModelConfig:
+    """`model=uam_mlp`: without messages between vertiports or aircraft."""
+
+    name: str = "uam_mlp"
+    hidden: int = 64
+    layers: int = 2
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -107,7 +156,7 @@ class ImitationConfig:
 
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
-            the job shop, `plan` for VM rescheduling.
+            the job shop, `plan` for VM rescheduling, the planners (`mpc`) for the fleet.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -117,14 +166,14 @@ class ImitationConfig:
         margin: for `rollout`: relative gain that another action than the leading rule's must
             promise before it counts as better.
         label_every: the teacher labels each lane at every such decision.
-        student_from: share of the imitation after which the student alone acts.
+        student_from: share of the imitation after which the student alone acts; `.inf`: never.
         temperature: softness of the labels; an action whose outcome is worse than the best one
             by this fraction has its weight divided by e.
         batch_size: labelled decisions per update.
         reuse: how often each label is used on average.
         capacity: labels kept.
         value_coefficient: weight of the value loss.
-        instances: for `exact`: how many instances are solved.
+        instances: for `exact` and the planners of the fleet: how many instances are solved.
         solve_seconds: for `exact`: time limit for each of them.
         iterations: VM rescheduling, for `plan`: constructions of the search at each decision.
         learning_rate: over the imitation phase.
@@ -236,7 +285,15 @@ GROUPS: dict[str, dict[str, type]] = {
         "uam": UAMConfig,
         "vm_rescheduling": VMReschedulingConfig,
     },
-    "model": {"job_shop": JobShopModelConfig, "vm_rescheduling": VMReschedulingModelConfig},
+    "model": {
+        "job_shop": JobShopModelConfig,
+        "uam": UAMModelConfig,
+        "uam_gatv2": UAMGATv2ModelConfig,
+        "uam_gcn": UAMGCNModelConfig,
+        "uam_mlp": UAMMLPModelConfig,
+        "uam_transformer": UAMTransformerModelConfig,
+        "vm_rescheduling": VMReschedulingModelConfig,
+    },
     "agent": {"ppo": PPOConfig},
 }
 """Config group -> name -> schema."""

@@ -5,6 +5,23 @@ if not __name__.startswith("dispatchgym."):
 
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.registry import build_network, network_names
+from dispatchgym.models.uam import (
+    UAMGATv2Network,
+    UAMGCNNetwork,
+    UAMMLPNetwork,
+    UAMNetwork,
+    UAMTransformerNetwork,
+)
 from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 
-__all__ = ["JobShopNetwork", "VMReschedulingNetwork", "build_network", "network_names"]
+__all__ = [
+    "JobShopNetwork",
+    "UAMGATv2Network",
+    "UAMGCNNetwork",
+    "UAMMLPNetwork",
+    "UAMNetwork",
+    "UAMTransformerNetwork",
+    "VMReschedulingNetwork",
+    "build_network",
+    "network_names",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -256,7 +257,11 @@ class UAM(Problem):
     # --- training ---
 
     def check_training(self, config: TrainConfig) -> None:
-        """Refuse nothing: every option leaves the observation as it is."""
+        """Refuse rewards of another scale."""
+        if config.env.reward != "dense":
+            raise ParameterError(
+                f"env.reward: found {config.env.reward!r}; values are learned for 'dense'"
+            )
 
     def held_out_reference(self, instance: Instance) -> float:
         """Return an upper bound that is quick to compute."""
@@ -264,11 +269,22 @@ class UAM(Problem):
         return upper_bound(instance, grid=grid, time_limit=PATIENCE) / 100.0
 
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
-        """Return a rule, or none."""
+        """Return a rule, a planner whose days are replayed, or none."""
         from dispatchgym.agents.imitation import RuleTeacher
+        from dispatchgym.agents.uam_teacher import DayTeacher
 
-        name = config.agent.imitation.teacher
-        return (None if name == "none" else RuleTeacher(name)), {}
+        settings = config.agent.imitation
+        if settings.teacher == "none":
+            return None, {}
+        if settings.teacher not in PLANNERS:
+            return RuleTeacher(settings.teacher), {}
+        if settings.student_from < math.inf:
+            raise ParameterError(
+                f"agent.imitation.student_from: found {settings.student_from}, expected .inf: "
+                f"{settings.teacher} knows what to do only where nobody else has acted"
+            )
+        scenario = config.env.scenario
+        return DayTeacher(settings.teacher, scenario, settings.instances, config.seed), {}
 
     # --- speed ---
 
