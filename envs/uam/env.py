@@ -461,3 +461,8 @@ class UAMFleetVectorEnv(KernelVectorEnv):
     """Many days side by side; see `UAMFleetEnv`."""
 
     simulation_class = UAMFleetSimulation
+    simulation: UAMFleetSimulation
+
+    def run_rule(self, rule: str) -> dict[str, Any]:
+        """Play every row to its end under a rule; see `UAMFleetSimulation.run_rule`."""
+        return self.simulation.run_rule(rule)
