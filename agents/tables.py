@@ -26,7 +26,7 @@ AGENT_WIDTH = 19
 REFERENCE_NAMES = {
     "optimum": "a proven optimum",
     "best_known": "the best known value",
-    "bound": "a {} bound",
+    "bound": "{} bound",
 }
 
 
@@ -262,7 +262,7 @@ def _title(result: EvaluationResult) -> str:
 def _footnote(result: EvaluationResult) -> str:
     counts = reference_counts(result.rows)
     more, words = result.measure.more_is_better, result.measure.words
-    side = "upper" if more else "lower"
+    side = "an upper" if more else "a lower"
     kinds = [f"{REFERENCE_NAMES[k].format(side)} ({count} rows)" for k, count in counts.items()]
     gap = f"1 - {words} / reference" if more else f"{words} / reference - 1"
     text = f"gap = {gap}; reference: {', '.join(kinds)}."
