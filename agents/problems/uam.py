@@ -233,7 +233,8 @@ class UAM(Problem):
         """Draw what each aircraft does over the day."""
         from dispatchgym.envs.uam.render import timelines
 
-        return timelines(instance, schedule, path, title=title)
+        # The legend has the line between title and chart.
+        return timelines(instance, schedule, path, title=f"{title}\n")
 
     def text(self, instance: Instance, schedule: Mapping[str, Any]) -> str:
         """Return the fleet at the end of the day, a line for each vertiport."""
