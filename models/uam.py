@@ -112,7 +112,17 @@ def masked_sum(values: Tensor, present: Tensor) -> Tensor:
 # --------------------------------------------------------------------- rounds of messages
 
 
-class CapsuleRound(nn.Module):
+class Round(nn.Module):
+    """New states of the nodes from their own and those of others, (batch, nodes, hidden).
+
+    Attributes:
+        loops: whether the graph needs an edge from each node to itself.
+    """
+
+    loops = False
+
+
+class CapsuleRound(Round):
     """Graph capsule convolution: a polynomial filter for each moment of the node states.
 
     With L = I - D^-1/2 A D^-1/2 and Z_p the p-th power of each number of the normalised states,
@@ -122,8 +132,6 @@ class CapsuleRound(nn.Module):
     On a complete graph L X is the difference from the mean but for a factor: further hops say
     nothing new there, and what a node learns of the others are the means of their moments.
     """
-
-    loops = False
 
     def __init__(self, hidden: int, moments: int, hops: int) -> None:
         """`moments` powers, each filtered over `hops` steps along the edges."""
@@ -149,10 +157,8 @@ class CapsuleRound(nn.Module):
         return torch.cat(capsules, dim=2)
 
 
-class TransformerRound(nn.Module):
+class TransformerRound(Round):
     """A transformer layer: every node attends to every other one, whatever the edges."""
-
-    loops = False
 
     def __init__(self, hidden: int, heads: int) -> None:
         """`hidden` is divided among the heads."""
@@ -172,10 +178,8 @@ class TransformerRound(nn.Module):
         return state + self.mix(self.mix_norm(state))
 
 
-class GATv2Round(nn.Module):
+class GATv2Round(Round):
     """Attention along the edges whose scores see both ends through a nonlinearity."""
-
-    loops = False
 
     def __init__(self, hidden: int, heads: int) -> None:
         """`hidden` is divided among the heads."""
@@ -199,7 +203,7 @@ class GATv2Round(nn.Module):
         return state + self.out(torch.relu(read.reshape(state.shape)))
 
 
-class GCNRound(nn.Module):
+class GCNRound(Round):
     """Graph convolution: the weighted mean of a node and its neighbours."""
 
     loops = True
@@ -216,10 +220,8 @@ class GCNRound(nn.Module):
         return state + self.out(torch.relu(self.mix(graph.smooth(self.norm(state)))))
 
 
-class MLPRound(nn.Module):
+class MLPRound(Round):
     """No messages: each node by itself."""
-
-    loops = False
 
     def __init__(self, hidden: int) -> None:
         """Width of the states."""
@@ -291,8 +293,8 @@ class FleetNetwork(PolicyNetwork):
         self,
         hidden: int,
         layers: int,
-        port_round: Callable[[], nn.Module],
-        craft_round: Callable[[], nn.Module],
+        port_round: Callable[[], Round],
+        craft_round: Callable[[], Round],
     ) -> None:
         """Build the network around its rounds of messages.
 
@@ -342,11 +344,10 @@ class FleetNetwork(PolicyNetwork):
             return self._forward(observation)
 
     def _forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        fleet = Graph.complete(observation["craft_mask"] > 0, self.craft_round.loops)
+        loops = self.craft_round.loops
+        fleet = Graph.complete(observation["craft_mask"] > 0, loops)
         craft = self.craft_round(self.craft_in(observation["craft_x"]), fleet)
-        network = Graph.weighted(
-            observation["port_mask"] > 0, observation["port_adj"], self.port_rounds[0].loops
-        )
+        network = Graph.weighted(observation["port_mask"] > 0, observation["port_adj"], loops)
         port = self._ports(observation, network, fleet, craft)
         context = self._context(observation, network, fleet, port, craft)
         legs = observation["legs"]
