@@ -78,11 +78,12 @@ def test_every_command_has_defaults_for_every_environment(command, env):
 
 def test_every_table_composes_and_can_be_overridden():
     tables = [name for name in choices("experiment") if name.startswith("table_")]
-    assert len(tables) >= 6
+    assert len(tables) >= 7
     for name in tables:
         config = compose("evaluate", [f"experiment={name}", "seeds=3"])
         assert config.seeds == 3
         assert (config.env.name == "vm_rescheduling") == name.startswith("table_vm")
+        assert (config.env.name == "uam") == name.startswith("table_uam")
 
 
 @pytest.mark.parametrize(
