@@ -248,9 +248,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, heads: in
         What each target reads, (..., targets, hidden).
     """
     query, key, value = (
-        part.unflatten(-1, (heads, -1)).transpose(-3, -2) for part in (query, key, value)
+        part.float().unflatten(-1, (heads, -1)).transpose(-3, -2) for part in (query, key, value)
     )
-    read = scaled_dot_product_attention(query, key, value, attn_mask=allowed.unsqueeze(-3))
+    # Only linear maps gain from reduced precision: attention among so few is slower in it.
+    with torch.autocast(query.device.type, enabled=False):
+        read = scaled_dot_product_attention(query, key, value, attn_mask=allowed.unsqueeze(-3))
     return read.transpose(-3, -2).flatten(-2)
 
 

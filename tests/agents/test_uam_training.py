@@ -159,3 +159,18 @@ def test_a_run_goes_through_its_phases(tmp_path, changes):
     report = trainer.problem.validate(instance, episode.schedule)
     assert report.valid
     assert report.objective == episode.objective
+
+
+@pytest.mark.slow
+def test_a_short_run_comes_nearer_to_the_greedy_rule_than_to_chance(tmp_path):
+    changes = ["env.scenario=uam-4x10", "agent.imitation.teacher=greedy_rate"]
+    changes += ["budget.steps=12000", "agent.imitation.reuse=8", "held_out.seeds=16"]
+    trainer = Trainer(small_config(tmp_path, *changes), None, silent)
+    by_chance, greedy = (
+        np.mean([episode.objective for episode in trainer.held_out.arena.run_rule(rule)])
+        for rule in ("random", "greedy_rate")
+    )
+    untrained = trainer.evaluate_now()["objective"]
+    trainer.run()
+    reached = trainer.folder.history[-1]["objective"]
+    assert reached > max((by_chance + greedy) / 2, untrained)
