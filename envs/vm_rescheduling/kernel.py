@@ -1028,7 +1028,7 @@ def best_pair(state, lane, tabu, temperature, sample):
 
     With tabu, nothing may be lost, and a VM that has moved before moves again only if something
     is gained. Noise of size `temperature` is added to the gains of VMs. Returns -1 for the VM
-    where nothing is left to choose from.
+    where nothing is left to choose from; else the room of the chosen VM has been found.
     """
     vm = state.vm[lane]
     bound_gains(state, lane)
@@ -1048,6 +1048,8 @@ def best_pair(state, lane, tabu, temperature, sample):
         gain = leaving + joining
         if gain + noise > best_value and not (tabu and is_tabu(vm, v, gain)):
             best, best_place, best_gain, best_value = v, d, gain, gain + noise
+    if best >= 0:
+        find_room(state, lane, best)  # what the last candidate left there is of no use
     return best, best_place, best_gain
 
 

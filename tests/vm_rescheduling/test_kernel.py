@@ -348,3 +348,17 @@ def test_a_generator_with_more_than_it_said_is_refused():
 
     with pytest.raises(ParameterError, match="max_classes is 1"):
         VMReschedulingEnv(scenario=Liar()).reset(seed=0)
+
+
+@pytest.mark.parametrize("numa_rule", ["best", "first", "keep", "explicit"])
+@pytest.mark.parametrize("rule", ["random", "ha", "greedy_joint"])
+@pytest.mark.parametrize("scenario", ["S", "S-AA", "S-MR", "random_8"])
+def test_whole_plans_of_rules_are_valid(scenario, rule, numa_rule):
+    vec = VMReschedulingVectorEnv(24, scenario=scenario, migration_limit=30, numa_rule=numa_rule)
+    vec.reset(seed=0)
+    instances = vec.instances
+    final = vec.run_rule(rule)
+    for row, instance in enumerate(instances):
+        report = validate(instance, {"moves": final["schedule"]["moves"][row]})
+        assert report.valid, report.violations
+        assert is_close(report.objective, final["objective"][row])
