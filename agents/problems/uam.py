@@ -303,7 +303,7 @@ def _planner(name: str, effort: Effort) -> DayPlanner:
 def _bound_cents(instance: Instance, seed: int) -> int:
     """Return cents that nobody can earn in an episode, by linear programming.
 
-    The grid follows from the size: a minute for 8 vertiports, 5 to 10 for 20, 15 for 50.
+    The grid follows from the size: a minute for 8 vertiports, 6 or 10 for 20, 15 for 50.
     """
     grid = default_grid(instance, REFERENCE_SECONDS)
     return upper_bound(instance, seed, grid=grid, time_limit=PATIENCE)
