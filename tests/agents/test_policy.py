@@ -1,3 +1,4 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -7,6 +8,7 @@ from dispatchgym.agents.checkpoints import write_checkpoint
 from dispatchgym.agents.job_shop_rollout import RolloutPlayer
 from dispatchgym.agents.players import NetworkPlayer, RulePlayer
 from dispatchgym.agents.policy import Policy, likely_logits
+from dispatchgym.agents.problems import problem_of
 from dispatchgym.agents.runs import Progress, make_checkpoint
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 
@@ -95,11 +97,14 @@ def test_loading_leaves_an_unknown_name_unloaded():
         dispatchgym.agents.load("job_shop/nothing")
 
 
-def test_every_shipped_agent_loads_and_plays(make_vec):
-    for name in dispatchgym.agents.shipped():
-        policy = dispatchgym.agents.load(name)
-        assert policy.card["command"]
-        play(NetworkPlayer(policy), make_vec(**policy.environment))
+@pytest.mark.parametrize("name", dispatchgym.agents.shipped())
+def test_every_shipped_agent_loads_and_plays(name):
+    policy = dispatchgym.agents.load(name)
+    assert policy.card["command"]
+    problem = problem_of(policy.file.environment)
+    options = {**policy.environment, "scenario": problem.smallest, "invalid_action": "raise"}
+    vec = gym.make_vec(problem.env_id, num_envs=4, autoreset_mode="SameStep", **options).unwrapped
+    play(NetworkPlayer(policy), vec)
 
 
 def test_observations_that_are_not_a_graph_batch_are_refused(policy, make_vec):
