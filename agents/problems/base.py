@@ -368,8 +368,11 @@ class Problem(ABC):
             instances: prepared instances.
             schedules: by agent, one for each instance.
             path: picture to write.
+
+        Raises:
+            ParameterError: the problem has no such picture.
         """
-        raise NotImplementedError
+        raise ParameterError(f"pictures: env={self.name} draws no progress of schedules")
 
     def film(
         self, instance: Any, schedule: Mapping[str, Any], path: Path, frames: int, title: str
