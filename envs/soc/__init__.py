@@ -1,0 +1,1 @@
+"""System on chip: jobs of dependent tasks stream onto heterogeneous processing elements."""
