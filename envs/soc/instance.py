@@ -95,11 +95,12 @@ class Cluster:
     Attributes:
         name: e.g. ``A15``.
         type: kind of core, e.g. ``BIG``; what a network may learn about.
-        opp: operating points (MHz, mV) by rising frequency; durations hold at the last one.
+        opp: operating points (MHz, mV) by rising frequency.
         trip_mhz: cap of the frequency at each thermal trip point, -1 for none.
         dtpm_trip_mhz: the same for dynamic thermal and power management.
         power_w: frequency in MHz -> power in watts with 1, 2, .. busy cores.
         gated_power_w: the same while idle cores are switched off.
+        mhz: frequency at which durations hold, one of `opp`; 0 stands for the last one.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Cluster:
     dtpm_trip_mhz: tuple[int, ...] = ()
     power_w: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     gated_power_w: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    mhz: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -123,6 +125,7 @@ class Cluster:
         for name in ("power_w", "gated_power_w"):
             table = _checked_power(getattr(self, name), f"{where}: {name}")
             object.__setattr__(self, name, MappingProxyType(table))
+        object.__setattr__(self, "mhz", _checked_frequency(self.mhz, self.opp, where))
 
     def __hash__(self) -> int:
         """Hash of the labels and operating points."""
@@ -954,6 +957,15 @@ def _checked_opp(points: object, where: str) -> tuple[tuple[int, int], ...]:
             raise InstanceError(f"{place}: found {mhz} MHz, expected more than {checked[-1][0]}")
         checked.append((mhz, mv))
     return tuple(checked)
+
+
+def _checked_frequency(mhz: object, opp: tuple[tuple[int, int], ...], where: str) -> int:
+    """Return the frequency, the highest one for 0."""
+    number = _integer(mhz, f"{where}: mhz", 0, 10**6)
+    choices = [point[0] for point in opp]
+    if number and number not in choices:
+        raise InstanceError(f"{where}: mhz: found {number}, expected 0 or one of opp, {choices}")
+    return number or max(choices, default=0)
 
 
 def _checked_power(table: object, where: str) -> dict[int, tuple[float, ...]]:
