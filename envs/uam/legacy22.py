@@ -31,6 +31,8 @@ _KWH_PER_MI, _POWER, _DOLLARS_PER_KWH = 2.2, 150.0, 0.2
 _WAIT = 0.25
 _HOURS = np.arange(6, 19)
 _END = 18.0
+_STREAM = 22
+"""Keeps the choices apart from the draws of the layout, which come from the same seed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ class _Day:
         return mask
 
     def act(self, k: int, j: int) -> None:
-        """Let aircraft k stay, or fly to j."""
+        """Let aircraft k stay, or fly to j.
+
+        The last party of a route flies for nothing if it leaves a seat empty: the published code
+        keeps its size as a view of the demand, which is zero by the time that fares are taken.
+        """
         i, now = self.at[k], self.next[k]
         self.decisions += 1
         if i == j:
@@ -86,10 +92,11 @@ class _Day:
             return
         miles = self.distance[i, j]
         passengers = min(_SEATS, self.demand[i, j])
+        paying = passengers if passengers == _SEATS else 0
         self.demand[i, j] -= passengers
-        self.shown[np.searchsorted(_HOURS, now), i, j] -= passengers
+        self.shown[np.searchsorted(_HOURS, now), i, j] -= paying
         energy = _KWH_PER_MI * miles
-        self.profit += passengers * self.fare[i, j] - _DOLLARS_PER_KWH * energy
+        self.profit += paying * self.fare[i, j] - _DOLLARS_PER_KWH * energy
         self._leave(k)
         self.charging[j] += 1
         self.charging_at[k] = True
@@ -154,7 +161,7 @@ def play(instance: Instance, policy: str = "random", seed: int = 0) -> LegacyRes
     """
     if policy not in POLICIES:
         raise ParameterError(f"policy: found {policy!r}, expected one of {', '.join(POLICIES)}")
-    day = _Day(instance, np.random.default_rng(seed))
+    day = _Day(instance, np.random.default_rng((_STREAM, seed)))
     while True:
         k = int(day.next.argmin())
         if day.next[k] > _END:
