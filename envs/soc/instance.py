@@ -7,6 +7,7 @@ whole microseconds.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -76,6 +77,7 @@ class Limits:
         tasks, edges: of one profile.
         predecessors, successors: of one task.
         capacity: jobs in the system.
+        jobs: jobs of an episode; of random arrivals, ten standard deviations more than expected.
     """
 
     pes: int
@@ -86,6 +88,7 @@ class Limits:
     predecessors: int
     successors: int
     capacity: int
+    jobs: int
 
 
 @dataclass(frozen=True)
@@ -579,6 +582,21 @@ class Workload:
                 f"{total}"
             )
 
+    def max_jobs(self, least_latency: int) -> int:
+        """Return the most jobs of an episode.
+
+        Args:
+            least_latency: time in microseconds that every job needs, >= 0.
+        """
+        if self.arrivals is not None:
+            return len(self.arrivals)
+        if self.protocol == "steady":
+            return self.warm_up_jobs + self.num_jobs
+        expected = self.horizon * math.expm1(1.0 / self.scale) if self.scale > 0.01 else math.inf
+        drawn = min(expected, self.horizon)  # at most one a microsecond
+        served = self.capacity * (self.horizon // max(least_latency, 1) + 1)
+        return self.capacity + min(int(drawn + 10.0 * math.sqrt(drawn)) + 20, served)
+
     def __eq__(self, other: object) -> bool:
         """Whether both are the same."""
         return _same(self, other, ())
@@ -704,7 +722,14 @@ class Instance:
                 int(np.diff(profile.successor_start).max()) for profile in self.profiles
             ),
             capacity=self.workload.capacity,
+            jobs=self.workload.max_jobs(self._least_latency()),
         )
+
+    def _least_latency(self) -> int:
+        """Return a time in microseconds that every job needs; 0 if durations are random."""
+        if self.workload.noise or self.workload.durations is not None:
+            return 0
+        return min(profile.critical_path for profile in self.profiles)
 
     @cached_property
     def time_scale(self) -> float:
