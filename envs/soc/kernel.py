@@ -991,7 +991,8 @@ def set_plan(state, lane, pe, after):
     """Lay down where and in which order tasks run from now on; the rule `FOLLOW` obeys.
 
     Args:
-        state, lane: where.
+        state: of the lane.
+        lane: in which the plan is laid down.
         pe: int64 (S,), PE of each task that is not assigned yet; -1: the rule EFT chooses.
         after: int64 (S,), place of the task that has to finish before each one may start; -1 for
             none. This holds for assigned tasks that have not started as well.

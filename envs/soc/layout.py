@@ -141,6 +141,6 @@ def _facts(
     facts[:, kernel.LEAST] = profile.min_duration
     facts[:, kernel.MEAN] = profile.mean_duration
     facts[:, kernel.UPWARD] = static.upward_rank(profile, platform)
-    facts[:, kernel.OPTIMISTIC] = cost.mean(axis=1)
+    facts[:, kernel.OPTIMISTIC] = cost.mean(axis=1, where=profile.supported)
     facts[:, kernel.PATH] = profile.min_duration + profile.tail
     return facts
