@@ -384,8 +384,9 @@ def work_bound(duration: IntArray, weight: FloatArray) -> float:
     """
     columns, count = np.unique(duration, axis=1, return_counts=True)
     rows, where = np.unique(columns, axis=0, return_inverse=True)
-    times = np.where(rows == UNSUPPORTED, np.inf, rows).astype(np.float64)
-    amount = np.bincount(where.ravel(), weight, len(rows))
+    times: FloatArray = rows.astype(np.float64)
+    times[rows == UNSUPPORTED] = np.inf
+    amount = np.bincount(where.ravel(), weight, len(rows)).astype(np.float64)
     price = np.ones(1) if len(count) == 1 else _prices(times, amount, count)
     price = np.maximum(price, 0.0) / (count @ np.maximum(price, 0.0))
     with np.errstate(invalid="ignore"):  # a free processing element that cannot run a task
