@@ -152,7 +152,7 @@ class Platform:
             where data are free. The diagonal counts too.
         memory_bandwidth: (P,) between each processing element and memory, both ways.
         task_names: (N,) names of tasks, no two the same.
-        duration: (N, P) microseconds, `UNSUPPORTED` where a task cannot run.
+        duration: (N, P) microseconds, `UNSUPPORTED` where a task cannot run; no rows unless given.
 
     Raises:
         InstanceError: a field is not as described; the message names it.
