@@ -239,7 +239,13 @@ class Platform:
                 )
         rows = [self.task_row[wanted] for wanted in task_names]
         duration = self.duration[np.array(rows, np.int64)]
-        return JobProfile(name, tuple(task_names), duration, _edge_array(edges), optimum)
+        return JobProfile(
+            name,
+            tuple(task_names),
+            duration,
+            _edge_array(edges, f"profile {name!r}: edges"),
+            optimum,
+        )
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same, names included."""
@@ -303,7 +309,7 @@ class JobProfile:
                 "element that can run it, expected at least one"
             )
         set_field("duration", duration)
-        set_field("edges", _checked_edges(_edge_array(self.edges), where, len(names)))
+        set_field("edges", _checked_edges(self.edges, where, len(names)))
         if len(self.order) < len(names):
             raise InstanceError(f"{where}: edges: found a cycle {self._cycle()}, expected none")
         set_field("optimum", _integer(self.optimum, f"{where}: optimum", -1, MAX_TIME))
@@ -856,15 +862,16 @@ def _longest_ways(
             after[task] = max(after[task], after[successor] + weight[successor])
 
 
-def _edge_array(edges: Any) -> npt.NDArray[Any]:
+def _edge_array(edges: Any, where: str) -> npt.NDArray[Any]:
     """Return edges as an array; no edge at all is one of three columns."""
     array = edges if isinstance(edges, np.ndarray) else list(edges)
-    return np.empty((0, 3), np.int64) if len(array) == 0 else _array(array, "edges", (None, 3))
+    return np.empty((0, 3), np.int64) if len(array) == 0 else _array(array, where, (None, 3))
 
 
-def _checked_edges(edges: npt.NDArray[Any], where: str, tasks: int) -> IntArray:
+def _checked_edges(edges: Any, where: str, tasks: int) -> IntArray:
     """Return edges by rising target, then source; refuse wrong tasks, volumes and doubles."""
-    checked = _integers(edges, f"{where}: edges", (None, 3), -MAX_VOLUME, MAX_VOLUME)
+    place = f"{where}: edges"
+    checked = _integers(_edge_array(edges, place), place, (None, 3), -MAX_VOLUME, MAX_VOLUME)
     if len(checked) > MAX_EDGES:
         raise InstanceError(f"{where}: edges: found {len(checked)}, expected at most {MAX_EDGES}")
     sources, targets, volumes = checked.T

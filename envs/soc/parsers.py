@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +135,9 @@ def _with_optimum(instance: Instance, optimum: int) -> Instance:
     """Return an instance of one job whose optimum is known."""
     if len(instance.profiles) > 1:
         raise ParameterError(f"optimum: found with {len(instance.profiles)} jobs, expected one")
-    (job,) = instance.profiles
-    known = JobProfile(job.name, job.task_names, job.duration, job.edges, optimum)
-    return Instance(
-        instance.name,
-        instance.platform,
-        (known,),
-        instance.workload,
-        {**instance.known, "optimum_us": optimum},
-    )
+    known = {**instance.known, "optimum_us": optimum}
+    job = replace(instance.profiles[0], optimum=optimum)
+    return replace(instance, profiles=(job,), known=known)
 
 
 def loads(text: str, source: str = "<string>") -> Instance:

@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from dispatchgym.envs.soc.instance import (
 )
 from dispatchgym.envs.soc.reading import checked, integer, member, quantity, read, real, short
 
-__all__ = ["Attached", "dagbench", "stg", "tables", "tgff", "wfformat"]
+__all__ = ["Attached", "dagbench", "on_identical", "read_stg", "stg", "tables", "tgff", "wfformat"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -138,8 +138,43 @@ def _check_cells(tasks: int, pes: int) -> None:
 # ---------------------------------------------------------------- STG
 
 
+class Graph(NamedTuple):
+    """What a file in the format STG says.
+
+    Attributes:
+        times: (T,) microseconds of each task.
+        edges: source, target and volume 0.
+        processors: that the file suggests, or None.
+    """
+
+    times: IntArray
+    edges: list[tuple[int, int, int]]
+    processors: int | None
+
+
 def stg(text: str, name: str, attached: Attached) -> Instance:
-    """Return the instance of a text in the format STG.
+    """Return the instance of a text in the format STG; see `read_stg`.
+
+    Raises:
+        InstanceError: the text is not so; the message names the line.
+    """
+    graph = read_stg(text)
+    processors = attached.processors or graph.processors or STG_PROCESSORS
+    return on_identical(graph, name, replace(attached, processors=processors))
+
+
+def on_identical(graph: Graph, name: str, attached: Attached, optimum: int = -1) -> Instance:
+    """Return a graph on as many identical processing elements as are attached."""
+    tasks, count = len(graph.times), attached.processors or STG_PROCESSORS
+    _check_cells(tasks, count)
+    platform = _uniform_platform(f"identical-p{count}", count, 1.0)
+    duration = np.repeat(graph.times[:, None], count, axis=1)
+    job = attached.job(name, ["task"] * tasks, duration, graph.edges, platform)
+    return batch(f"{name}-p{count}", platform, (replace(job, optimum=optimum),))
+
+
+def read_stg(text: str) -> Graph:
+    """Return the graph of a text in the format STG.
 
     The first line has the number n of tasks, perhaps followed by the number of processing
     elements; n + 2 lines follow, the first and last task being dummies: number, time, number of
@@ -161,15 +196,13 @@ def stg(text: str, name: str, attached: Attached) -> Instance:
             f"{where}: found {len(first)} words, expected the number of tasks of an STG file"
         )
     tasks = integer(first[0], f"{where}: number of tasks", 1, MAX_TASKS - 2) + 2
-    processors = attached.processors or STG_PROCESSORS
-    if len(first) == 2 and attached.processors is None:
-        processors = integer(first[1], f"{where}: processors", 1, MAX_PES)
+    processors = integer(first[1], f"{where}: processors", 1, MAX_PES) if first[1:] else None
     if len(rows) != tasks:
         raise InstanceError(
             f"found {len(rows)} lines of tasks, expected {tasks}: those that line 1 announces and "
             "two dummies"
         )
-    times = []
+    times = np.zeros(tasks, np.int64)
     edges: list[tuple[int, int, int]] = []
     for task, (where, words) in enumerate(rows):
         if len(words) < 3:
@@ -177,19 +210,15 @@ def stg(text: str, name: str, attached: Attached) -> Instance:
                 f"{where}: found {len(words)} words, expected number, time, number of predecessors"
             )
         integer(words[0], f"{where}: task", task, task)
-        times.append(integer(words[1], f"{where}: time", 0, MAX_TIME))
+        times[task] = integer(words[1], f"{where}: time", 0, MAX_TIME)
         count = integer(words[2], f"{where}: number of predecessors", 0, tasks)
         if len(words) != 3 + count:
             raise InstanceError(
                 f"{where}: found {len(words) - 3} predecessors, expected {count} as it says"
             )
-        for word in words[3:]:
-            edges.append((integer(word, f"{where}: predecessor", 0, tasks - 1), task, 0))
-    _check_cells(tasks, processors)
-    platform = _uniform_platform(f"identical-p{processors}", processors, 1.0)
-    duration = np.repeat(np.array(times, np.int64)[:, None], processors, axis=1)
-    job = attached.job(name, ["task"] * tasks, duration, edges, platform)
-    return batch(f"{name}-p{processors}", platform, (job,))
+        place = f"{where}: predecessor"
+        edges += [(integer(word, place, 0, tasks - 1), task, 0) for word in words[3:]]
+    return Graph(times, edges, processors)
 
 
 # ---------------------------------------------------------------- WfFormat
