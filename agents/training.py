@@ -18,6 +18,7 @@ from stable_baselines3.common.logger import Figure, Logger, configure
 from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.checkpoints import PolicyFile
 from dispatchgym.agents.curves import learning_curve
+from dispatchgym.agents.evolution import Evolution
 from dispatchgym.agents.imitation import Imitation, Teacher
 from dispatchgym.agents.policy import Policy, choose_device
 from dispatchgym.agents.ppo import make_ppo
@@ -31,7 +32,7 @@ from dispatchgym.agents.runs import (
     restore_optimizer,
 )
 from dispatchgym.agents.schedules import learning_rate
-from dispatchgym.configs.schemas import LearningRateConfig, TrainConfig
+from dispatchgym.configs.schemas import IndexConfig, LearningRateConfig, TrainConfig
 from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 from dispatchgym.models import build_network
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 Report = Callable[[str, float, float, Mapping[str, float]], None]
 """Told the phase, the spent share of the budget, seconds so far and the latest scores."""
 
+HELD_OUT_SEED = 500_000
+"""First seed of the evaluations on the way: they choose the checkpoint `best`, so that no table
+may use their episodes."""
 TABLE_SEED = 10_000
-"""First seed of the comparison after training; the evaluations on the way use smaller ones."""
+"""First seed of the comparison after training."""
 
 
 class Trainer:
@@ -196,7 +200,43 @@ class Trainer:
     # --- phases ---
 
     def run(self) -> None:
-        """Both phases, from wherever the run stands; then a last evaluation."""
+        """All phases, from wherever the run stands; then a last evaluation."""
+        if isinstance(self.config.agent, IndexConfig):
+            self._evaluate(self._breed())
+        else:
+            self._evaluate(self._learn())
+
+    def _breed(self) -> str:
+        """Train by evolution strategies; return the name of the phase."""
+        agent = self.config.agent
+        self.report("compile", 0.0, 0.0, {})
+        playgrounds = self.problem.make_playgrounds(self.config)
+        rng = np.random.default_rng([self.config.seed, self.progress.updates])
+        evolution = Evolution(
+            playgrounds,
+            self.network,
+            self.optimizer,
+            pairs=agent.pairs,
+            deviation=agent.deviation,
+            keep=agent.keep,
+            rng=rng,
+        )
+        self.held_out.prepare()
+        evolution.warm_up()
+        self._started = time.perf_counter() - self.progress.seconds
+        rate = rate_of(agent.learning_rate)
+        decisions, updates = self.progress.decisions, self.progress.updates
+        while (share := self.share) < 1.0:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate(share)
+            self.logger.record_mean("evolution/score", evolution.step())
+            self.progress.updates = updates + evolution.updates
+            self.progress.decisions = decisions + evolution.decisions
+            self._tick("evolution")
+        return "evolution"
+
+    def _learn(self) -> str:
+        """Imitate, then reinforce; return the name of the last phase."""
         self._warm_up()
         phase = "ppo"
         if self.teacher is not None:
@@ -205,7 +245,7 @@ class Trainer:
         if self.share < 1.0:
             phase = "ppo"
             self._reinforce()
-        self._evaluate(phase)
+        return phase
 
     def _warm_up(self) -> None:
         """Solve and compile what the phases need before the clock runs."""
@@ -349,9 +389,12 @@ def check(config: TrainConfig) -> None:
     Raises:
         ParameterError: the message names the setting.
     """
-    budget, imitation = config.budget, config.agent.imitation
+    budget = config.budget
     if not budget.steps and not budget.seconds:
         raise ParameterError("budget: found neither steps nor seconds, expected one of them")
+    if isinstance(config.agent, IndexConfig):
+        return
+    imitation = config.agent.imitation
     if not 0 <= imitation.share <= 1:
         raise ParameterError(f"agent.imitation.share: found {imitation.share}, expected 0 to 1")
 
@@ -391,7 +434,8 @@ class HeldOut:
         self.scenario = held_out.scenario or trained_on
         if held_out.level is not None:
             chosen = problem.at_level(chosen, held_out.level)
-        self.arena = Arena(problem, self.scenario, tuple(range(held_out.seeds)), chosen)
+        seeds = tuple(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out.seeds))
+        self.arena = Arena(problem, self.scenario, seeds, chosen)
         self.measure = self.arena.measure
         self._rules: dict[str, float] = {}
         self._references: list[float] = []

@@ -1,4 +1,4 @@
-"""A teacher for the fleet that replays days of the rolling-horizon planner."""
+"""Teachers of the fleet: the index policy, and days of a planner that are replayed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,47 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.agents.imitation import Labels, sure_labels
+from dispatchgym.agents.policy import Policy
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.uam import kernel, make_instance, plan_day
+from dispatchgym.envs.uam.index import index_actions, index_judgements
+from dispatchgym.models.uam import UAMIndexNetwork
 
 POOL_SEED = 1 << 62
 """Seed of the first day that is planned: beyond those of evaluations."""
+
+
+class IndexTeacher:
+    """Says what an index policy would do, wherever the student has gone."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Take the weights of a policy with the network `uam_index`.
+
+        Raises:
+            ParameterError: it has another network.
+        """
+        if not isinstance(policy.network, UAMIndexNetwork):
+            raise ParameterError(
+                f"agent.imitation.checkpoint: {policy.name} has the network "
+                f"{policy.file.network!r}, expected 'uam_index'"
+            )
+        with torch.no_grad():
+            vector = parameters_to_vector(policy.network.parameters())
+        self.weights = vector.double().cpu().numpy()
+
+    def act(self, vec: Any) -> NDArray[np.int64]:
+        """The actions of highest index."""
+        return index_actions(vec.simulation.state, self.weights)
+
+    def label(self, vec: Any) -> Labels:
+        """Cost is what the index falls short of the highest one; value what the policy earns."""
+        indices, to_come = index_judgements(vec.simulation, self.weights)
+        return (indices.max(axis=1, keepdims=True) - indices).astype(np.float32), to_come
 
 
 @dataclass(frozen=True)

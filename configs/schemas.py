@@ -142,6 +142,14 @@ class UAMMLPModelConfig:
 
 
 @dataclass
+class UAMIndexModelConfig:
+    """`model=uam_index`: looks at each action by itself; for `agent=index`."""
+
+    name: str = "uam_index"
+    hidden: int = 16
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -156,7 +164,8 @@ class ImitationConfig:
 
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
-            the job shop, `plan` for VM rescheduling, the planners (`mpc`) for the fleet.
+            the job shop, `plan` for VM rescheduling, `index` and the planners (`mpc`) for the
+            fleet.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -176,6 +185,7 @@ class ImitationConfig:
         instances: for `exact` and the planners of the fleet: how many instances are solved.
         solve_seconds: for `exact`: time limit for each of them.
         iterations: VM rescheduling, for `plan`: constructions of the search at each decision.
+        checkpoint: for `index`: name or folder of the index policy.
         learning_rate: over the imitation phase.
     """
 
@@ -195,6 +205,7 @@ class ImitationConfig:
     instances: int = 64
     solve_seconds: float = 2.0
     iterations: int = 50
+    checkpoint: str = "uam/index"
     learning_rate: LearningRateConfig = field(default_factory=LearningRateConfig)
 
 
@@ -221,6 +232,29 @@ class PPOConfig:
 
 
 @dataclass
+class IndexConfig:
+    """`agent=index`: an index policy inside the kernel, trained by evolution strategies.
+
+    Attributes:
+        scenarios: random scenario and number of episodes, as often as wanted; the score is the
+            mean over scenarios.
+        pairs: opposite changes of the weights that are tried in a step.
+        deviation: standard deviation of a change of each weight.
+        keep: steps with the same episodes.
+        learning_rate: over the whole training.
+    """
+
+    name: str = "index"
+    scenarios: dict[str, int] = field(default_factory=lambda: {"uam-8x40": 24})
+    pairs: int = 24
+    deviation: float = 0.08
+    keep: int = 3
+    learning_rate: LearningRateConfig = field(
+        default_factory=lambda: LearningRateConfig("linear", 0.03, 0.001)
+    )
+
+
+@dataclass
 class BudgetConfig:
     """When training ends: after `steps` decisions or `seconds` of wall time, whichever first."""
 
@@ -235,7 +269,7 @@ class HeldOutConfig:
     Attributes:
         scenario: null means the training scenario, with other seeds.
         level: shutdown probability or migration limit; null means that of the training.
-        seeds: number of held-out episodes; seed numbers 0, 1, ...
+        seeds: number of held-out episodes; seed numbers from 500,000 on.
         times: evaluations during training, evenly spread over the budget; each writes the
             checkpoint `last`.
         table: after training, compare with every rule and print the table.
@@ -290,11 +324,12 @@ GROUPS: dict[str, dict[str, type]] = {
         "uam": UAMModelConfig,
         "uam_gatv2": UAMGATv2ModelConfig,
         "uam_gcn": UAMGCNModelConfig,
+        "uam_index": UAMIndexModelConfig,
         "uam_mlp": UAMMLPModelConfig,
         "uam_transformer": UAMTransformerModelConfig,
         "vm_rescheduling": VMReschedulingModelConfig,
     },
-    "agent": {"ppo": PPOConfig},
+    "agent": {"index": IndexConfig, "ppo": PPOConfig},
 }
 """Config group -> name -> schema."""
 

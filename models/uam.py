@@ -20,12 +20,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from dispatchgym.envs.uam.env import (
     CRAFT_COLUMNS,
-    DECISION_COLUMNS,
     DEMAND_COLUMNS,
-    LEG_COLUMNS,
     PORT_COLUMNS,
     ROUTE_COLUMNS,
 )
+from dispatchgym.envs.uam.kernel import DECISION_COLUMNS, LEG_COLUMNS
 from dispatchgym.models.blocks import Perceptron, ValueHead
 from dispatchgym.models.registry import PolicyNetwork, register_network
 
@@ -48,6 +47,8 @@ KEYS = (
 SLOT_COLUMNS = DEMAND_COLUMNS + ROUTE_COLUMNS + 3
 HEADS = 4
 """Heads of the attention to forecasts and of the last look at the vertiports."""
+PROFIT_COLUMN = 7
+"""Where `legs` has the profit of an action."""
 VALUE_SCALE = 0.1
 """About the sum of rewards of a good day: the value is learned in units of it."""
 
@@ -529,3 +530,43 @@ class UAMMLPNetwork(FleetNetwork):
             lambda: MLPRound(hidden),
             lambda: MLPRound(hidden // 2),
         )
+
+
+@register_network("uam_index")
+class UAMIndexNetwork(PolicyNetwork):
+    """The index policy of `dispatchgym.envs.uam.index`: it looks at each action by itself.
+
+    Its parameters, one after the other, are the weights that the kernel plays with. It has no
+    opinion of the value of a state.
+    """
+
+    keys = ("legs", "decision", "action_mask")
+
+    def __init__(self, *, hidden: int = 16) -> None:
+        """Build the network, which begins as the greedy rule.
+
+        Args:
+            hidden: rectified units, 1 to 256.
+
+        Raises:
+            ValueError: the number is out of range.
+        """
+        if not 1 <= hidden <= 256:
+            raise ValueError(f"hidden is {hidden}, expected 1 to 256")
+        super().__init__()
+        known = LEG_COLUMNS + DECISION_COLUMNS
+        self.direct = nn.Linear(known, 1, bias=False)
+        self.hidden = nn.Linear(known, hidden)
+        self.out = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.direct.weight)
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.direct.weight[0, PROFIT_COLUMN] = 1.0
+
+    def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits (batch, ports), not masked, and values (batch,) of zero."""
+        legs = observation["legs"]
+        decision = observation["decision"].unsqueeze(1).expand(-1, legs.shape[1], -1)
+        known = torch.cat([legs, decision], dim=2)
+        logits = self.direct(known) + self.out(torch.relu(self.hidden(known)))
+        return logits.squeeze(2), legs.new_zeros(len(legs))

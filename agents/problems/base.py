@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dispatchgym.agents.arena import Episode
     from dispatchgym.agents.entrants import Effort, Entrant, Search
+    from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.agents.policy import Policy
     from dispatchgym.configs.schemas import TrainConfig
@@ -417,6 +418,14 @@ class Problem(ABC):
         Raises:
             ParameterError: there is no such teacher.
         """
+
+    def make_playgrounds(self, config: TrainConfig) -> Sequence[Playground]:
+        """Return episodes to breed the weights of an index policy on.
+
+        Raises:
+            ParameterError: the problem has no index policy.
+        """
+        raise ParameterError(f"agent: found {config.agent.name!r}, but env={self.name} has none")
 
     # --- speed ---
 

@@ -34,6 +34,7 @@ from dispatchgym.envs.uam.planners import PLANNERS, plan_day
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.configs.schemas import TrainConfig
 
@@ -272,11 +273,14 @@ class UAM(Problem):
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
         """Return a rule, a planner whose days are replayed, or none."""
         from dispatchgym.agents.imitation import RuleTeacher
-        from dispatchgym.agents.uam_teacher import DayTeacher
+        from dispatchgym.agents.policy import Policy
+        from dispatchgym.agents.uam_teacher import DayTeacher, IndexTeacher
 
         settings = config.agent.imitation
         if settings.teacher == "none":
             return None, {}
+        if settings.teacher == "index":
+            return IndexTeacher(Policy.load(settings.checkpoint)), {}
         if settings.teacher not in PLANNERS:
             return RuleTeacher(settings.teacher), {}
         if settings.student_from < math.inf:
@@ -286,6 +290,12 @@ class UAM(Problem):
             )
         scenario = config.env.scenario
         return DayTeacher(settings.teacher, scenario, settings.instances, config.seed), {}
+
+    def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
+        """Return days of every scenario of the training."""
+        from dispatchgym.envs.uam.index import IndexDays
+
+        return [IndexDays(name, count) for name, count in config.agent.scenarios.items()]
 
     # --- speed ---
 

@@ -33,8 +33,6 @@ PORT_COLUMNS = 12
 CRAFT_COLUMNS = 10
 DEMAND_COLUMNS = 4
 ROUTE_COLUMNS = 2
-LEG_COLUMNS = 14
-DECISION_COLUMNS = 6
 
 OBSERVATION_KEYS = kernel.Observation._fields
 """Keys of the observation."""
@@ -115,6 +113,7 @@ class UAMFleetSimulation(Simulation):
             np.zeros((lanes, ports), np.int8),
             np.full((lanes, decisions, kernel.NUM_LOG_COLUMNS), -1, np.int32),
             np.zeros((lanes, slots, ports), np.float32),
+            np.zeros((lanes, slots, ports, ports, 2), np.float32),
             np.zeros((lanes, ports, ports, slots, ROUTE_COLUMNS), np.float32),
         )
 
@@ -145,8 +144,8 @@ class UAMFleetSimulation(Simulation):
             "slot_mask": _flags(slots),
             "pair_demand": _numbers((ports, slots, ROUTE_COLUMNS)),
             "corridor": _numbers((ports,)),
-            "legs": _numbers((ports, LEG_COLUMNS)),
-            "decision": _numbers((DECISION_COLUMNS,)),
+            "legs": _numbers((ports, kernel.LEG_COLUMNS)),
+            "decision": _numbers((kernel.DECISION_COLUMNS,)),
             "k": spaces.Box(0, aircraft - 1, (1,), np.int32),
             "i": spaces.Box(0, ports - 1, (1,), np.int32),
             "action_mask": _flags(ports),
@@ -402,8 +401,8 @@ class UAMFleetEnv(KernelEnv):
     | `slot_mask` | (S,) int8 | 1: current or later |
     | `pair_demand` | (N, S, 2) float32 | from here to each vertiport: 0 log(1 + passengers), as above; 1 fare / 50 $ |
     | `corridor` | (N,) float32 | wait for a corridor to each vertiport / 30 min |
-    | `legs` | (N, 14) float32 | what each action does: 0 stays; 1 fare / 50 $; 2 log(1 + passengers left); 3 passengers that board / seats; 4 b in hours; 5 energy / battery; 6 wait for a corridor / 30 min; 7 profit; 8 profit an hour of b; 9 free places there / all; 10 closed now; 11 aircraft there or bound for it / mean; 12 best expected profit an hour of a leg on from there; 13 legal |
-    | `decision` | (6,) float32 | 0, 1 sine and cosine of the time of day; 2 part of the day left; 3 battery / full; 4 on a charger; 5 part of the slot that is over |
+    | `legs` | (N, 17) float32 | what each action does: 0 stays; 1 fare / 50 $; 2 log(1 + passengers left); 3 passengers that board / seats; 4 b in hours; 5 energy / battery; 6 wait for a corridor / 30 min; 7 profit; 8 profit an hour of b; 9 free places there / all; 10 closed now; 11 aircraft there or bound for it / mean; 12 best expected profit an hour of a leg on from there; 13 legal; 14 profit of the flight that is expected to be left there for it when it is ready, if the others there or bound for it take the best ones, 15 the same an hour later; 16 the day ends before its next decision |
+    | `decision` | (8,) float32 | 0, 1 sine and cosine of the time of day; 2 part of the day left; 3 battery / full; 4 on a charger; 5 part of the slot that is over; 6 aircraft here or bound for here / mean; 7 profit of the flight expected to be left when half of them have left |
     | `k`, `i` | (1,) int32 | the aircraft that decides, and where |
     | `action_mask` | (N,) int8 | 1: legal |
 

@@ -96,6 +96,9 @@ LONGEST_DELAY = 30.0
 
 RANDOM, GREEDY, GREEDY_RATE = range(3)
 
+LEG_COLUMNS, DECISION_COLUMNS = 17, 8
+"""Numbers that are shown of an action, and of the decision."""
+
 INVALID_ACTION_REWARD = -1.0
 FARE_UNIT = 1.0 / 5000.0
 """Fares are shown in units of 50 $."""
@@ -118,6 +121,8 @@ class State(NamedTuple):
         legal: int8 (B, N), the action mask.
         log: int32 (B, M, NUM_LOG_COLUMNS), the decisions so far.
         onward: float32 (B, S, N), best profit rate of a leg from a port by the forecast.
+        offers: float32 (B, S, N, N, 2), the legs from a port that earn something by the forecast,
+            best first: profit of a flight in units of money, and how many flights it fills.
         route: float32 (B, N, N, S, 2), what is shown of each route's demand.
     """
 
@@ -148,6 +153,7 @@ class State(NamedTuple):
     legal: np.ndarray
     log: np.ndarray
     onward: np.ndarray
+    offers: np.ndarray
     route: np.ndarray
 
 
@@ -241,6 +247,28 @@ def copy_day(source, row, target, lane):
 
 
 @compiled
+def copy_changing(source, source_lane, target, target_lane):
+    """Copy what decisions change of a lane, and the passengers; the log is left out."""
+    copy_row(source.scalar, source_lane, target.scalar, target_lane)
+    copy_row(source.craft, source_lane, target.craft, target_lane)
+    copy_row(source.port, source_lane, target.port, target_lane)
+    copy_row(source.corridor, source_lane, target.corridor, target_lane)
+    copy_row(source.legal, source_lane, target.legal, target_lane)
+    copy_row(source.passengers, source_lane, target.passengers, target_lane)
+
+
+@compiled
+def copy_lane(source, source_lane, target, target_lane):
+    """Copy all that a day's course depends on, and what is shown of its legs; no log."""
+    copy_day(source, source_lane, target, target_lane)
+    copy_row(source.closed, source_lane, target.closed, target_lane)
+    copy_row(source.real, source_lane, target.real, target_lane)
+    copy_row(source.onward, source_lane, target.onward, target_lane)
+    copy_row(source.offers, source_lane, target.offers, target_lane)
+    copy_changing(source, source_lane, target, target_lane)
+
+
+@compiled
 def day_of_lane(days, lane):
     """Return views of one lane's day."""
     return Day(
@@ -325,23 +353,41 @@ def appraise(state, lane):
     state.real[lane, MONEY_UNIT] = max(mean * numbers[SEATS], 1.0)
     for s in range(numbers[SLOTS]):
         for i in range(numbers[PORTS]):
-            state.onward[lane, s, i] = best_forecast_rate(state, lane, s, i)
+            state.onward[lane, s, i] = 0.0
+            offers = 0
+            for j in range(numbers[PORTS]):
+                earned = forecast_profit(state, lane, s, i, j) / state.real[lane, MONEY_UNIT]
+                if earned > 0.0:
+                    rate = 60.0 * earned / state.legs[lane, i, j, BLOCK]
+                    state.onward[lane, s, i] = max(state.onward[lane, s, i], np.float32(rate))
+                    flights = max(state.rate[lane, s, i, j] / numbers[SEATS], 1.0)
+                    add_offer(state.offers[lane, s, i], offers, earned, flights)
+                    offers += 1
+            for rank in range(offers, numbers[PORTS]):
+                state.offers[lane, s, i, rank, 0] = 0.0
+                state.offers[lane, s, i, rank, 1] = 0.0
 
 
 @compiled
-def best_forecast_rate(state, lane, s, i):
-    """Return the best expected profit an hour of a leg from port i, in units of money, or 0."""
-    numbers = state.numbers[lane]
-    best = 0.0
-    for j in range(numbers[PORTS]):
-        leg = state.legs[lane, i, j]
-        if leg[REACHABLE]:
-            boarding = min(np.float64(numbers[SEATS]), state.rate[lane, s, i, j])
-            heads = 1.0 if numbers[PER_VEHICLE] else boarding
-            profit = boarding * state.fare_cents[lane, s, i, j]
-            profit -= heads * leg[OPERATING] + leg[ELECTRICITY]
-            best = max(best, 60.0 * profit / leg[BLOCK])
-    return best / state.real[lane, MONEY_UNIT]
+def forecast_profit(state, lane, s, i, j):
+    """Return what a flight from i to j is expected to earn in slot s, in cents; 0 if none may."""
+    numbers, leg = state.numbers[lane], state.legs[lane, i, j]
+    if not leg[REACHABLE]:
+        return 0.0
+    boarding = min(np.float64(numbers[SEATS]), state.rate[lane, s, i, j])
+    heads = 1.0 if numbers[PER_VEHICLE] else boarding
+    costs = heads * leg[OPERATING] + leg[ELECTRICITY]
+    return boarding * state.fare_cents[lane, s, i, j] - costs
+
+
+@compiled
+def add_offer(offers, count, earned, flights):
+    """Insert an offer behind those of `count` that earn as much or more."""
+    rank = count
+    while rank > 0 and offers[rank - 1, 0] < np.float32(earned):
+        offers[rank, 0], offers[rank, 1] = offers[rank - 1, 0], offers[rank - 1, 1]
+        rank -= 1
+    offers[rank, 0], offers[rank, 1] = earned, flights
 
 
 @compiled
@@ -789,63 +835,95 @@ def show_ports(state, observation, lane):
 
 
 @inlined
-def show_legs(state, observation, lane):
-    """Write what each action would do and earn."""
-    scalar, numbers = state.scalar[lane], state.numbers[lane]
-    i, s, time = scalar[PORT], scalar[SLOT_NOW], scalar[TIME]
-    per_seat, per_battery = 1.0 / numbers[SEATS], 1.0 / numbers[BATTERY]
-    per_unit = 1.0 / state.real[lane, MONEY_UNIT]
-    per_share = numbers[PORTS] / numbers[AIRCRAFT]
-    pad_free = state.port[lane, PAD_FREE, i]
-    for j in range(numbers[PORTS]):
-        row, leg = observation.legs[lane, j], state.legs[lane, i, j]
-        row[11] = state.port[lane, BOUND, j] * per_share
-        row[13] = state.legal[lane, j]
-        if j == i:
-            for column in range(11):
-                row[column] = 0.0
-            row[0] = 1.0
-            row[12] = state.onward[lane, s, i]
-            observation.corridor[lane, j] = 0.0
-            continue
-        c = open_corridor(state, lane, i, j)
-        wait = max(0, state.corridor[lane, i, j, c] - time, pad_free - time) * (1.0 / 30.0)
-        left, earned = state.passengers[lane, s, i, j], leg_profit(state, lane, i, j, s) * per_unit
-        arrival = (time + leg[BLOCK] - numbers[START]) // numbers[SLOT]
-        chargers = state.chargers[lane, j]
-        places = chargers if chargers > 0 else state.parking[lane, j]
-        used = state.port[lane, CHARGING, j] if chargers > 0 else state.port[lane, PARKED, j]
-        observation.corridor[lane, j] = wait
-        row[0] = 0.0
-        row[1] = state.fare_cents[lane, s, i, j] * FARE_UNIT
-        row[2] = state.route[lane, i, j, s, 0]
-        row[3] = min(numbers[SEATS], left) * per_seat
-        row[4] = leg[BLOCK] * (1.0 / 60.0)
-        row[5] = leg[ENERGY] * per_battery
-        row[6] = wait
-        row[7] = earned
-        row[8] = earned * 60.0 / leg[BLOCK]
-        row[9] = (places - used) / max(places, 1)
-        row[10] = state.closed[lane, s, i, j]
-        row[12] = state.onward[lane, arrival, j] if arrival < numbers[SLOTS] else 0.0
+def offer_for(state, lane, s, i, ahead):
+    """Return what is expected to be left at port i in slot s for one aircraft more."""
+    taken, found = np.float32(0.0), np.float32(0.0)
+    for rank in range(state.numbers[lane, PORTS]):
+        taken += state.offers[lane, s, i, rank, 1]
+        if taken > ahead:
+            found = state.offers[lane, s, i, rank, 0]
+            break
+    return found
 
 
 @inlined
-def show_decision(state, observation, lane):
+def describe_leg(state, lane, j, row):
+    """Write what the aircraft that decides would do and earn on its way to port j."""
+    scalar, numbers = state.scalar[lane], state.numbers[lane]
+    i, s, time = scalar[PORT], scalar[SLOT_NOW], scalar[TIME]
+    bound = state.port[lane, BOUND, j]
+    minutes = numbers[WAIT]
+    row[11] = bound * (numbers[PORTS] / numbers[AIRCRAFT])
+    row[13] = state.legal[lane, j]
+    if j == i:
+        for column in range(11):
+            row[column] = 0.0
+        row[0] = 1.0
+        row[12] = state.onward[lane, s, i]
+        bound -= 1
+    else:
+        leg = state.legs[lane, i, j]
+        minutes = leg[BLOCK]
+        left = state.passengers[lane, s, i, j]
+        earned = leg_profit(state, lane, i, j, s) / state.real[lane, MONEY_UNIT]
+        charges = state.chargers[lane, j] > 0
+        places = state.chargers[lane, j] if charges else state.parking[lane, j]
+        used = state.port[lane, CHARGING, j] if charges else state.port[lane, PARKED, j]
+        corridor = state.corridor[lane, i, j, open_corridor(state, lane, i, j)]
+        row[0] = 0.0
+        row[1] = state.fare_cents[lane, s, i, j] * FARE_UNIT
+        row[2] = math.log1p(np.float64(left))
+        row[3] = min(numbers[SEATS], left) / numbers[SEATS]
+        row[4] = minutes * (1.0 / 60.0)
+        row[5] = leg[ENERGY] / numbers[BATTERY]
+        row[6] = max(0, corridor - time, state.port[lane, PAD_FREE, i] - time) * (1.0 / 30.0)
+        row[7] = earned
+        row[8] = earned * 60.0 / minutes
+        row[9] = (places - used) / max(places, 1)
+        row[10] = state.closed[lane, s, i, j]
+        row[12] = 0.0
+    arrival = (time + minutes - numbers[START]) // numbers[SLOT]
+    row[14], row[15], row[16] = 0.0, 0.0, 1.0
+    if time + minutes < numbers[END]:
+        if j != i:
+            row[12] = state.onward[lane, arrival, j]
+        row[14] = offer_for(state, lane, arrival, j, bound)
+        row[15] = offer_for(state, lane, min(arrival + 1, numbers[SLOTS] - 1), j, bound)
+        row[16] = 0.0
+
+
+@inlined
+def describe_decision(state, lane, row):
     """Write who decides, where and when."""
     scalar, numbers = state.scalar[lane], state.numbers[lane]
-    k, time = scalar[CRAFT], scalar[TIME]
+    k, i, time = scalar[CRAFT], scalar[PORT], scalar[TIME]
     angle = time * (2.0 * math.pi / 1440.0)
-    into_slot = (time - numbers[START]) % numbers[SLOT]
-    row = observation.decision[lane]
+    bound = state.port[lane, BOUND, i]
     row[0] = math.sin(angle)
     row[1] = math.cos(angle)
     row[2] = max(0, numbers[END] - time) / (numbers[END] - numbers[START])
     row[3] = state.craft[lane, LEVEL, k] / numbers[BATTERY]
     row[4] = state.craft[lane, ON_CHARGER, k]
-    row[5] = into_slot / numbers[SLOT]
-    observation.k[lane, 0] = k
-    observation.i[lane, 0] = scalar[PORT]
+    row[5] = ((time - numbers[START]) % numbers[SLOT]) / numbers[SLOT]
+    row[6] = bound * (numbers[PORTS] / numbers[AIRCRAFT])
+    row[7] = offer_for(state, lane, scalar[SLOT_NOW], i, bound / 2)
+
+
+@inlined
+def show_legs(state, observation, lane):
+    """Write what each action would do and earn."""
+    for j in range(state.numbers[lane, PORTS]):
+        row = observation.legs[lane, j]
+        describe_leg(state, lane, j, row)
+        observation.corridor[lane, j] = row[6]
+
+
+@inlined
+def show_decision(state, observation, lane):
+    """Write who decides, where and when."""
+    describe_decision(state, lane, observation.decision[lane])
+    observation.k[lane, 0] = state.scalar[lane, CRAFT]
+    observation.i[lane, 0] = state.scalar[lane, PORT]
 
 
 @compiled

@@ -25,8 +25,8 @@ from dispatchgym.envs.uam.kernel import (
     State,
     apply_action,
     compiled,
-    copy_day,
-    copy_row,
+    copy_changing,
+    copy_lane,
     greedy_action,
     inlined,
     profit,
@@ -52,9 +52,7 @@ MUTATION = 0.1
 def expect(state: State, model: State) -> None:
     """Write into both lanes of the model how the day of the state's lane 0 should go on."""
     for lane in range(2):
-        copy_day(state, 0, model, lane)
-        copy_row(state.closed, 0, model.closed, lane)
-        copy_changing(state, 0, model, lane)
+        copy_lane(state, 0, model, lane)
         numbers, now = model.numbers[lane], model.scalar[lane, SLOT_NOW]
         numbers[STOCHASTIC] = 0
         for s in range(now + 1, numbers[SLOTS]):
@@ -62,17 +60,6 @@ def expect(state: State, model: State) -> None:
                 for j in range(numbers[PORTS]):
                     model.passengers[lane, s, i, j] = np.int64(model.rate[lane, s, i, j])
                     model.closed[lane, s, i, j] = 0
-
-
-@compiled
-def copy_changing(source: State, source_lane: int, target: State, target_lane: int) -> None:
-    """Copy what decisions change of a lane, and the passengers."""
-    copy_row(source.scalar, source_lane, target.scalar, target_lane)
-    copy_row(source.craft, source_lane, target.craft, target_lane)
-    copy_row(source.port, source_lane, target.port, target_lane)
-    copy_row(source.corridor, source_lane, target.corridor, target_lane)
-    copy_row(source.legal, source_lane, target.legal, target_lane)
-    copy_row(source.passengers, source_lane, target.passengers, target_lane)
 
 
 @inlined

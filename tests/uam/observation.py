@@ -153,7 +153,7 @@ def _leg(day, craft, j):
     s = day.slot(t)
     bound = sum(other.at == j for other in day.fleet) * one.num_ports / one.num_aircraft
     if j == i:
-        return [1, *[0] * 10, bound, _onward(day, s, i), 1]
+        return [1, *[0] * 10, bound, _onward(day, s, i), 1, *_on_arrival(day, i, t + one.wait, 1)]
     port = day.ports[j]
     left = day.remaining(i, j, s)
     profit = day.worth(craft, j) / _unit(day)
@@ -173,12 +173,45 @@ def _leg(day, craft, j):
         bound,
         _onward(day, day.slot(t + day.block(i, j)), j),
         day.legal(craft)[j],
+        *_on_arrival(day, j, t + day.block(i, j), 0),
     ]
+
+
+def _offer(day, s, i, ahead):
+    """What is left for an aircraft at port i in slot s when others have taken the best."""
+    one, offers = day.instance, []
+    for j in _all(day):
+        in_reach = one.distance[i, j] <= one.range_mi and day.needed(i, j) <= one.battery_wh
+        if i != j and in_reach:
+            rate = one.rate[s, i, j]
+            people = min(one.seats, rate)
+            heads = people if one.op_basis == "passenger" else 1
+            cents = people * one.fare_cents[s, i, j] - heads * day.running_cost(i, j)
+            cents -= day.current_cost(i, j)
+            if cents > 0:
+                offers.append((cents / _unit(day), max(rate / one.seats, 1)))
+    taken = np.float32(0)
+    for profit, flights in sorted(offers, reverse=True):
+        taken += np.float32(flights)
+        if taken > ahead:
+            return profit
+    return 0
+
+
+def _on_arrival(day, j, ready, itself):
+    """Offers for an aircraft that is ready at port j at a minute; whether the day is over."""
+    one = day.instance
+    if ready >= one.end:
+        return [0, 0, 1]
+    ahead = sum(other.at == j for other in day.fleet) - itself
+    s = day.slot(ready)
+    return [_offer(day, s, j, ahead), _offer(day, min(s + 1, one.num_slots - 1), j, ahead), 0]
 
 
 def _decision(day, craft):
     one, t = day.instance, craft.next
     angle = 2 * math.pi * t / 1440
+    here = sum(other.at == craft.at for other in day.fleet)
     return [
         math.sin(angle),
         math.cos(angle),
@@ -186,4 +219,6 @@ def _decision(day, craft):
         craft.battery / one.battery_wh,
         craft.on_charger,
         ((t - one.start) % one.slot) / one.slot,
+        here * one.num_ports / one.num_aircraft,
+        _offer(day, day.slot(t), craft.at, here / 2),
     ]

@@ -1,0 +1,122 @@
+"""Evolution strategies: train a small policy by playing whole episodes with changed weights.
+
+Pairs of opposite changes of all weights play the same episodes; the gradient of the expected
+score is estimated from the ranks of what they earn (Salimans et al. 2017, arXiv 1703.03864), and
+the optimiser takes a step along it. Nothing is differentiated, so that episodes can be played
+inside a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils import parameters_to_vector
+
+FloatArray = NDArray[np.float64]
+
+
+class Playground(Protocol):
+    """Episodes on which weights are compared.
+
+    Attributes:
+        decisions: decisions taken by candidates so far.
+    """
+
+    decisions: int
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """Take other episodes, never those of evaluations."""
+        ...
+
+    def scores(self, candidates: FloatArray) -> FloatArray:
+        """Return (C,) what each of the candidates (C, W) makes of them; more is better."""
+        ...
+
+
+class Evolution:
+    """Takes steps of an evolution strategy.
+
+    Attributes:
+        updates: steps taken.
+    """
+
+    def __init__(
+        self,
+        playgrounds: Sequence[Playground],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        pairs: int,
+        deviation: float,
+        keep: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """Set up; see `dispatchgym.configs.schemas.EvolutionConfig` for the numbers.
+
+        Args:
+            playgrounds: the score of weights is the mean of theirs.
+            network: holds the weights, trained in place.
+            optimizer: over the network's weights.
+            pairs: opposite changes that are tried in a step.
+            deviation: standard deviation of a change of each weight.
+            keep: steps after which other episodes are drawn.
+            rng: for changes and seeds.
+        """
+        self.playgrounds, self.network, self.optimizer = playgrounds, network, optimizer
+        self.pairs, self.deviation, self.keep = pairs, deviation, keep
+        self.rng = rng
+        self.updates = 0
+
+    @property
+    def decisions(self) -> int:
+        """Decisions taken by candidates so far."""
+        return sum(playground.decisions for playground in self.playgrounds)
+
+    def warm_up(self) -> None:
+        """Compile what the steps need."""
+        weights = parameters_to_vector(self.network.parameters()).detach().double().numpy()
+        for playground in self.playgrounds:
+            playground.draw(self.rng)
+            playground.scores(weights[None])
+
+    def step(self) -> float:
+        """Try changes and take a step; return the mean score of the changed weights."""
+        if self.updates % self.keep == 0:
+            for playground in self.playgrounds:
+                playground.draw(self.rng)
+        weights = parameters_to_vector(self.network.parameters()).detach().double().numpy()
+        changes = self.rng.standard_normal((self.pairs, len(weights)))
+        candidates = weights + self.deviation * np.concatenate([changes, -changes])
+        scores = np.mean([p.scores(candidates) for p in self.playgrounds], axis=0)
+        self._follow(slope(scores, changes, self.deviation))
+        self.updates += 1
+        return float(scores.mean())
+
+    def _follow(self, gradient: FloatArray) -> None:
+        self.optimizer.zero_grad()
+        vector = torch.as_tensor(-gradient, dtype=torch.float32)
+        begin = 0
+        for weight in self.network.parameters():
+            weight.grad = vector[begin : begin + weight.numel()].view_as(weight).clone()
+            begin += weight.numel()
+        self.optimizer.step()
+
+
+def slope(scores: FloatArray, changes: FloatArray, deviation: float) -> FloatArray:
+    """Estimate the gradient of the rank-shaped score from pairs of opposite changes.
+
+    Args:
+        scores: (2P,), first those of the changes, then those of their opposites.
+        changes: (P, W), standard normal.
+        deviation: by which they were scaled.
+    """
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
+    shaped = ranks / (len(scores) - 1) - 0.5
+    difference = shaped[: len(changes)] - shaped[len(changes) :]
+    return difference @ changes / (len(changes) * deviation)
