@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError
+from dispatchgym.envs.core.errors import InstanceError
 from dispatchgym.envs.soc import tables
 from dispatchgym.envs.soc.generators import batch
 from dispatchgym.envs.soc.instance import (
@@ -28,7 +28,7 @@ from dispatchgym.envs.soc.instance import (
     Platform,
     Workload,
 )
-from dispatchgym.envs.soc.reading import integer, read, real, short
+from dispatchgym.envs.soc.reading import integer, named, read, real, short
 
 __all__ = ["job_instance", "platform_instance", "read_job", "read_platform"]
 
@@ -94,11 +94,8 @@ def platform_instance(
 
 def _read_job_file(path: str | os.PathLike[str], platform: Platform) -> JobProfile:
     source = os.fspath(path)
-    text = read(source)
-    try:
-        return read_job(text, Path(source).stem, platform)
-    except InstanceError as error:
-        raise InstanceFormatError(f"{source}: {error}") from None
+    with named(source):
+        return read_job(read(source), Path(source).stem, platform)
 
 
 def _built_in(platform: Platform) -> tuple[JobProfile, ...]:
@@ -301,11 +298,8 @@ def job_instance(text: str, name: str, platform: str | os.PathLike[str] | None =
 
 
 def _read_platform_file(source: str) -> Platform:
-    text = read(source)
-    try:
-        return read_platform(text, Path(source).stem)
-    except InstanceError as error:
-        raise InstanceFormatError(f"{source}: {error}") from None
+    with named(source):
+        return read_platform(read(source), Path(source).stem)
 
 
 def read_job(text: str, name: str, platform: Platform) -> JobProfile:

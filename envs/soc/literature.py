@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError
+from dispatchgym.envs.core.errors import InstanceFormatError
 from dispatchgym.envs.soc.instance import MAX_PES, MAX_TIME, Instance
 from dispatchgym.envs.soc.parsers import load
-from dispatchgym.envs.soc.reading import integer, read
+from dispatchgym.envs.soc.reading import integer, named, read
 from dispatchgym.envs.soc.static import ratio_table, ratios
 from dispatchgym.envs.soc.workflows import Attached, Graph, on_identical, read_stg
 
@@ -78,10 +78,10 @@ def _stg(root: Path) -> Iterator[tuple[str, Instance]]:
         return
     graphs: dict[str, Graph] = {}
     for number, row in enumerate(csv.DictReader(read(path).splitlines()), 2):
-        where = f"{path}: line {number}"
-        file = row.get("file") or ""
-        processors = integer(row.get("processors") or "", f"{where}: processors", 1, MAX_PES)
-        optimum = integer(row.get("optimal_makespan") or "", f"{where}: optimum", 0, MAX_TIME)
+        with named(f"{path}: line {number}"):
+            file = row.get("file") or ""
+            processors = integer(row.get("processors") or "", "processors", 1, MAX_PES)
+            optimum = integer(row.get("optimal_makespan") or "", "optimum", 0, MAX_TIME)
         if file not in graphs:
             graphs[file] = _read_graph(path.parent / file)
         attached = Attached(processors=processors)
@@ -93,12 +93,8 @@ def _stg(root: Path) -> Iterator[tuple[str, Instance]]:
 
 
 def _read_graph(path: Path) -> Graph:
-    try:
+    with named(str(path)):
         return read_stg(read(path))
-    except InstanceFormatError:
-        raise
-    except InstanceError as error:
-        raise InstanceFormatError(f"{path}: {error}") from None
 
 
 def _dagbench(root: Path) -> Iterator[tuple[str, Instance]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError, ParameterError
+from dispatchgym.envs.core.errors import InstanceError, ParameterError
 from dispatchgym.envs.core.files import write_whole
 from dispatchgym.envs.soc import ds3_files, workflows
 from dispatchgym.envs.soc.instance import Cluster, Instance, JobProfile, Platform, Workload
-from dispatchgym.envs.soc.reading import checked, document, member, read, short
+from dispatchgym.envs.soc.reading import checked, document, member, named, read, short
 from dispatchgym.envs.soc.workflows import Attached
 
 __all__ = ["JSON_FORMAT", "dumps", "load", "loads", "write"]
@@ -80,13 +80,9 @@ def load(
         )
         if used
     }
-    try:
+    with named(source):
         found = _load(source, attached, jobs, platform, given)
         return found if optimum == -1 else _with_optimum(found, optimum)
-    except InstanceFormatError:
-        raise
-    except InstanceError as error:
-        raise InstanceFormatError(f"{source}: {error}") from None
 
 
 def _load(
@@ -151,10 +147,8 @@ def loads(text: str, source: str = "<string>") -> Instance:
         InstanceFormatError: the text is no such instance; the message names line and column, or
             the field as in ``profiles[3].edges``.
     """
-    try:
+    with named(source):
         return _instance(document(text))
-    except InstanceError as error:
-        raise InstanceFormatError(f"{source}: {error}") from None
 
 
 def write(instance: Instance, path: str | os.PathLike[str]) -> None:

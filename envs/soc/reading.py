@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError, ParameterError
 
-__all__ = ["document", "integer", "member", "read", "real", "short"]
+__all__ = ["document", "integer", "member", "named", "read", "real", "short"]
 
 MAX_BYTES = 256 * 2**20
 """Largest file that is read."""
@@ -32,6 +34,21 @@ def read(path: str | os.PathLike[str]) -> str:
         return Path(source).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InstanceFormatError(f"{source}: cannot be read: {error}") from None
+
+
+@contextmanager
+def named(source: str) -> Iterator[None]:
+    """Put the name of what is read in front of the errors inside, unless they name a file.
+
+    Raises:
+        InstanceFormatError: what is read is wrong.
+    """
+    try:
+        yield
+    except InstanceFormatError:
+        raise
+    except InstanceError as error:
+        raise InstanceFormatError(f"{source}: {error}") from None
 
 
 def short(value: object) -> str:

@@ -388,7 +388,10 @@ def work_bound(duration: IntArray, weight: FloatArray) -> float:
     times[rows == UNSUPPORTED] = np.inf
     amount = np.bincount(where.ravel(), weight, len(rows)).astype(np.float64)
     price = np.ones(1) if len(count) == 1 else _prices(times, amount, count)
-    price = np.maximum(price, 0.0) / (count @ np.maximum(price, 0.0))
+    price = np.maximum(price, 0.0)
+    if not price.any():  # everything can be done in no time
+        return 0.0
+    price /= count @ price
     with np.errstate(invalid="ignore"):  # a free processing element that cannot run a task
         cost = np.where(np.isinf(times), np.inf, price * times)
     return float(amount @ cost.min(axis=1))

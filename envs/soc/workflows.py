@@ -32,7 +32,16 @@ from dispatchgym.envs.soc.instance import (
     JobProfile,
     Platform,
 )
-from dispatchgym.envs.soc.reading import checked, integer, member, quantity, read, real, short
+from dispatchgym.envs.soc.reading import (
+    checked,
+    integer,
+    member,
+    named,
+    quantity,
+    read,
+    real,
+    short,
+)
 
 __all__ = ["Attached", "dagbench", "on_identical", "read_stg", "stg", "tables", "tgff", "wfformat"]
 
@@ -681,17 +690,15 @@ def _table(path: str, low: float, high: float, whole: bool) -> FloatArray:
             raise InstanceFormatError(
                 f"{path}: line {number}: found {len(words)} columns, expected {width}"
             )
-        try:
+        with named(f"{path}: line {number}"):
             rows.append(
                 [
-                    integer(word, f"line {number}, column {column}", int(low), int(high))
+                    integer(word, f"column {column}", int(low), int(high))
                     if whole
-                    else real(word, f"line {number}, column {column}", low, high)
+                    else real(word, f"column {column}", low, high)
                     for column, word in enumerate(words[1:], 2)
                 ]
             )
-        except InstanceError as error:
-            raise InstanceFormatError(f"{path}: {error}") from None
     if not rows or len(rows[0]) == 0:
         raise InstanceFormatError(f"{path}: found no row below the names, expected at least one")
     return np.array(rows, np.float64)
