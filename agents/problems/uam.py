@@ -10,11 +10,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.arena import Episode
 from dispatchgym.agents.entrants import Effort, Entrant
+from dispatchgym.agents.episode_planner import EpisodePlanner
 from dispatchgym.agents.problems.base import (
     Column,
     Measure,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.configs.schemas import TrainConfig
 
-__all__ = ["DayPlanner", "UAMSetting", "problem"]
+__all__ = ["UAMSetting", "problem"]
 
 REFERENCE_SECONDS = 20.0
 """The bound of an evaluated day is on the finest grid that should take no longer."""
@@ -88,44 +86,6 @@ class Judgement:
     objective: float
     violations: Sequence[Any]
     metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class DayPlanner:
-    """A planner that plays days by itself, and takes its time for each decision.
-
-    Attributes:
-        name: one of `dispatchgym.envs.uam.PLANNERS`.
-        is_rule: not a dispatching rule.
-    """
-
-    name: str
-    is_rule: bool = False
-    _times: dict[tuple[Instance, int], NDArray[np.float64]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
-
-    def play(self, arena: Arena) -> list[Episode]:
-        """Play every seed, one after the other."""
-        return [
-            self._episode(instance, seed)
-            for instance, seed in zip(arena.instances, arena.seeds, strict=True)
-        ]
-
-    def decision_times(self, arena: Arena) -> NDArray[np.float64]:
-        """Return milliseconds of all decisions of the first day.
-
-        A planner plans every now and then: the first decisions alone would not tell how often.
-        """
-        day = arena.instances[0], arena.seeds[0]
-        if day not in self._times:
-            self._episode(*day)
-        return self._times[day]
-
-    def _episode(self, instance: Instance, seed: int) -> Episode:
-        day = plan_day(self.name, instance, seed)
-        self._times[instance, seed] = 1000.0 * day.seconds
-        return Episode(day.objective, day.schedule, "finished", float(day.seconds.sum()))
 
 
 class UAM(Problem):
@@ -304,9 +264,9 @@ class UAM(Problem):
         return int(final["decisions"].sum())
 
 
-def _planner(name: str, effort: Effort) -> DayPlanner:
+def _planner(name: str, effort: Effort) -> EpisodePlanner:
     """Return a planner; how long it thinks is part of what it is."""
-    return DayPlanner(name)
+    return EpisodePlanner(name, partial(plan_day, name))
 
 
 @lru_cache(maxsize=BOUNDS_KEPT)
