@@ -285,6 +285,9 @@ _BATCHES: dict[str, dict[str, float]] = {
     "top1-top2-top3-top4-top5": {"best_known_us": 704 / 5, "bound_us": 390 / 5},
 }
 
+_LONGEST = 200
+"""Characters of a name."""
+
 _USUAL = (
     "top3-p5", "top3-p1", "top3-p10", "top3-p6-10", "top3-p5-noise30", "top3-p5-q5",
     "top3-p5-steady", "top3-gen", "bal16-mix6", "bal16-wifi80", "bal16-wifi20", "bal16-pd",
@@ -485,6 +488,8 @@ def generator(scenario: str) -> Generator:
     """
     if not isinstance(scenario, str):
         raise ScenarioError(f"scenario: found {scenario!r}, expected a name")
+    if len(scenario) > _LONGEST:
+        raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
     try:
         if scenario.startswith(("single-", "batch-")):
             return FixedGenerator(_few_jobs(scenario))
