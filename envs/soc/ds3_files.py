@@ -338,6 +338,8 @@ def read_job(text: str, name: str, platform: Platform) -> JobProfile:
                 source = integer(word, f"{where}: predecessor", 0, MAX_TASKS)
                 predecessors[source, task] = where
             task_names.append(words[0])
+    if announced is None:
+        raise InstanceError("found no add_new_tasks, expected it and the number of tasks")
     if announced != len(task_names):
         raise InstanceError(
             f"found {len(task_names)} tasks, expected {announced} as add_new_tasks says"

@@ -101,7 +101,7 @@ def _load(
     if "add_new_resource" in text:
         _check_arguments(given, {"jobs"})
         return ds3_files.platform_instance(text, name, jobs)
-    if "add_new_tasks" in text:
+    if "add_new_tasks" in text or "earliest_start" in text:
         _check_arguments(given, {"platform"})
         return ds3_files.job_instance(text, name, platform)
     if "@TASK_GRAPH" in text:
