@@ -108,6 +108,7 @@ class EvaluationResult:
         problem: the problem that was solved.
         measure: what the objective is.
         rules: names of the agents that are dispatching rules.
+        against: name of the agent that all others are compared with; None: the best rule.
         label: the setting in a word, for titles.
         levels: values of the problem's level that were asked for; (None,) for at most one.
         groups: name of a scenario -> group of its instances.
@@ -122,6 +123,7 @@ class EvaluationResult:
     problem: Problem
     measure: Measure
     rules: tuple[str, ...] = ()
+    against: str | None = None
     label: str = ""
     levels: tuple[float | None, ...] = (None,)
     groups: dict[str, str] = field(default_factory=dict)
@@ -229,6 +231,7 @@ class Evaluation:
             probabilities of the job shop, migration limits of VM rescheduling.
         search: test-time search of all agents but those that ``rules`` stands for.
         effort: what solvers and planners may spend.
+        against: name of the agent that all others are compared with; None: the best rule.
 
     Raises:
         ParameterError: an argument has no meaning; names are answered with close ones.
@@ -246,6 +249,7 @@ class Evaluation:
         levels: Sequence[float] | None = None,
         search: Search | None = None,
         effort: Effort | None = None,
+        against: str | None = None,
     ) -> None:
         """Check all arguments and find every agent and instance before anything is played."""
         self.problem = find_problem(problem)
@@ -260,10 +264,19 @@ class Evaluation:
             self.problem,
             self._measure(),
             rules=tuple(entrant.name for entrant in self.entrants if entrant.is_rule),
+            against=self._rival(against),
             label=" / ".join(dict.fromkeys(setting.label for setting in self.settings)),
             levels=tuple(s.level for s in self.settings) if len(self.settings) > 1 else (None,),
             groups={scenario.name: scenario.group for scenario in self.scenarios},
         )
+
+    def _rival(self, name: str | None) -> str | None:
+        names = [entrant.name for entrant in self.entrants]
+        if name is not None and name not in names:
+            raise ParameterError(
+                f"against: found {name!r}, expected one of the agents {', '.join(names)}"
+            )
+        return name
 
     def _measure(self) -> Measure:
         """Return what the objective is.

@@ -129,8 +129,7 @@ def _draw_lines(axes: Any, result: EvaluationResult, agents: list[str]) -> None:
         axes.fill_between(levels, values[:, 1], values[:, 2], **band)
     if result.rules:
         axes.plot([], [], color=RULE_COLOUR, linewidth=0.8, label="rules")
-    rival = "the best rule" if result.rules else summary.agents[0]
-    axes.set_ylabel(f"{result.measure.words} against {rival}, %")
+    axes.set_ylabel(f"{result.measure.words} against {summary.rival}, %")
     if result.problem.level is not None:
         axes.set_xlabel(result.problem.level.words)
     axes.set_xticks(levels)

@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
 from sb3_contrib.common.maskable.distributions import (
     MaskableDistribution,
     make_masked_proba_distribution,
@@ -75,6 +76,42 @@ class NetworkActorCriticPolicy(MaskableActorCriticPolicy):
         return self.network(obs)[1].unsqueeze(1)
 
 
+class TimedRolloutBuffer(MaskableDictRolloutBuffer):
+    """Discounts by the time that passes in a step, not by the step.
+
+    Decisions of an event-driven simulation lie apart by nothing or by much: a semi-Markov
+    process, in which a reward that comes t later counts exp(-t / time_constant) (Bradtke and
+    Duff, "Reinforcement learning methods for continuous-time Markov decision problems", 1994).
+    """
+
+    def __init__(self, *args: Any, time_constant: float, **kwargs: Any) -> None:
+        """Like the parent, which has no use for its `gamma` here."""
+        self.time_constant = time_constant
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self.elapsed = np.zeros((self.buffer_size, self.n_envs), np.float32)
+
+    def note(self, elapsed: NDArray[Any]) -> None:
+        """Note the time (envs,) that the step which is added next has taken."""
+        self.elapsed[self.pos] = elapsed
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
+        """Generalised advantages, each step with its own discount."""
+        following = last_values.clone().cpu().numpy().flatten()
+        goes_on, advantage = 1.0 - dones.astype(np.float32), np.zeros(self.n_envs, np.float32)
+        discounts = np.exp(-self.elapsed / self.time_constant)
+        for step in reversed(range(self.buffer_size)):
+            discount = discounts[step] * goes_on
+            error = self.rewards[step] + discount * following - self.values[step]
+            advantage = error + discount * self.gae_lambda * advantage
+            self.advantages[step] = advantage
+            following, goes_on = self.values[step], 1.0 - self.episode_starts[step]
+        self.returns = self.advantages + self.values
+
+
 def make_ppo(
     env: VecEnv,
     network: nn.Module,
@@ -83,6 +120,7 @@ def make_ppo(
     *,
     seed: int,
     device: torch.device,
+    time_constant: float | None,
     **settings: Any,
 ) -> MaskablePPO:
     """MaskablePPO on an environment that `to_sb3` adapted.
@@ -94,8 +132,13 @@ def make_ppo(
         learning_rate: asked before each update, so that budgets in seconds work too.
         seed: of action sampling and minibatch order.
         device: where the network is.
+        time_constant: of `TimedRolloutBuffer`, which has to be told the time of each step; None:
+            discount by the step.
         **settings: keyword arguments of MaskablePPO, such as `n_steps` and `clip_range`.
     """
+    if time_constant is not None:
+        settings["rollout_buffer_class"] = TimedRolloutBuffer
+        settings["rollout_buffer_kwargs"] = {"time_constant": time_constant}
     return MaskablePPO(
         NetworkActorCriticPolicy,
         env,

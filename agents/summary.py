@@ -33,8 +33,9 @@ class Line:
         valid: number of those with a complete, valid schedule; the means are over these.
         objective: mean objective.
         gap: mean gap to the reference.
-        versus: the agent it is compared with: the rule with the best mean objective here, or
-            the first agent where no rule took part. None for that agent itself.
+        versus: the agent it is compared with: that which was asked for, else the rule with the
+            best mean objective here, or the first agent where no rule took part. None for that
+            agent itself.
         difference: mean objective over that of `versus`, minus 1, on common episodes; nan where
             that of `versus` is not above 0.
         low: lower end of its 95 % bootstrap interval.
@@ -93,6 +94,12 @@ class Summary:
             if (line.agent, line.group, line.level) == (agent, group, level):
                 return line
         raise KeyError((agent, group, level))
+
+    @property
+    def rival(self) -> str:
+        """Whom the lines are compared with, in words."""
+        found = {line.versus for line in self.lines if line.versus}
+        return found.pop() if len(found) == 1 else "the best rule"
 
     def best_rule(
         self, rules: Sequence[str], group: str, level: float | None = None
@@ -176,6 +183,8 @@ def _rival(result: EvaluationResult, lines: Sequence[Line]) -> str | None:
     """Return whom all others are compared with."""
     if len(lines) < 2:
         return None
+    if result.against is not None:
+        return result.against if any(line.agent == result.against for line in lines) else None
     best = _best(result.measure, [line for line in lines if line.agent in result.rules])
     return lines[0].agent if best is None else best.agent
 

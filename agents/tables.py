@@ -94,8 +94,9 @@ def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType
     shown = _pivot(result, summary, title, lambda line: result.measure.text(line.objective), means)
     shown += _pivot(result, summary, "Gap by group, %", lambda line: _percent(line.gap), means)
     if any(line.versus for line in summary.lines):
-        rival = "the best rule of each group" if result.rules else summary.agents[0]
-        title = f"Against {_agent(rival, 30)}, %; * the 95 % interval excludes 0"
+        best = result.rules and result.against is None
+        rival = "the best rule of each group" if best else _agent(summary.rival, 30)
+        title = f"Against {rival}, %; * the 95 % interval excludes 0"
         shown += _pivot(result, summary, title, _starred, [ALL_INSTANCES])
     return shown
 

@@ -21,7 +21,7 @@ from dispatchgym.agents.curves import learning_curve
 from dispatchgym.agents.evolution import Evolution
 from dispatchgym.agents.imitation import Imitation, Teacher
 from dispatchgym.agents.policy import Policy, choose_device
-from dispatchgym.agents.ppo import make_ppo
+from dispatchgym.agents.ppo import TimedRolloutBuffer, make_ppo
 from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.base import Problem
 from dispatchgym.agents.provenance import provenance
@@ -35,6 +35,7 @@ from dispatchgym.agents.schedules import learning_rate
 from dispatchgym.configs.schemas import IndexConfig, LearningRateConfig, TrainConfig
 from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
+from dispatchgym.envs.core.simulation import Simulation
 from dispatchgym.models import build_network
 
 if TYPE_CHECKING:
@@ -355,10 +356,11 @@ class Trainer:
             vf_coef=agent.vf_coef,
             max_grad_norm=agent.max_grad_norm,
             target_kl=agent.target_kl,
+            time_constant=agent.time_constant,
         )
         model.set_logger(self.logger)
         model.num_timesteps = self.progress.decisions
-        callback = _Reinforcement(self)
+        callback = _Reinforcement(self, vec.simulation)
         with self._precision(self.bfloat16):
             model.learn(2**62, callback=callback, reset_num_timesteps=False)
 
@@ -366,9 +368,9 @@ class Trainer:
 class _Reinforcement(BaseCallback):
     """Lets the trainer look in on PPO between updates, and stop it when the budget is spent."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, simulation: Simulation) -> None:
         super().__init__()
-        self.trainer = trainer
+        self.trainer, self.simulation = trainer, simulation
         self.updates = trainer.progress.updates
 
     def _on_rollout_start(self) -> None:
@@ -379,6 +381,9 @@ class _Reinforcement(BaseCallback):
             trainer._tick("ppo")
 
     def _on_step(self) -> bool:
+        buffer = self.model.rollout_buffer
+        if isinstance(buffer, TimedRolloutBuffer):
+            buffer.note(self.simulation.step_infos()["elapsed"])
         self.trainer.progress.decisions = self.num_timesteps
         return self.trainer._tell("ppo") < 1.0
 

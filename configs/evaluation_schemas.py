@@ -54,6 +54,7 @@ class EvaluateConfig:
         probabilities: job shop: shutdown probabilities, each of which is evaluated; null: that
             of `env`.
         migration_limits: VM rescheduling: the same for migration limits.
+        against: the agent that all others are compared with; null: the best rule.
         search: test-time search of named agents.
         exact: the exact solver.
         planner: heuristics that make a whole plan.
@@ -71,6 +72,7 @@ class EvaluateConfig:
     mode: str | None = None
     probabilities: list[float] | None = None
     migration_limits: list[int] | None = None
+    against: str | None = None
     search: SearchConfig = field(default_factory=SearchConfig)
     exact: ExactConfig = field(default_factory=ExactConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)

@@ -83,6 +83,17 @@ class VMReschedulingModelConfig:
 
 
 @dataclass
+class SoCConfig:
+    """`env=soc`: the options of `dispatchgym/SoC-v0`."""
+
+    name: str = "soc"
+    scenario: str = "top3-p5"
+    mode: str = "commit_ready"
+    reward: str = "latency"
+    step_limit: int = 0
+
+
+@dataclass
 class UAMConfig:
     """`env=uam`: the options of `dispatchgym/UAMFleet-v0`."""
 
@@ -211,7 +222,13 @@ class ImitationConfig:
 
 @dataclass
 class PPOConfig:
-    """`agent=ppo`: imitation, then MaskablePPO (its own names and meanings below)."""
+    """`agent=ppo`: imitation, then MaskablePPO (its own names and meanings below).
+
+    Attributes:
+        time_constant: discount by time: a reward that comes so much later counts 1/e, in the
+            environment's unit of time; for env=soc, whose steps tell the time they took. null:
+            discount by the step, with `gamma`.
+    """
 
     name: str = "ppo"
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
@@ -224,6 +241,7 @@ class PPOConfig:
     n_epochs: int = 3
     gamma: float = 1.0
     gae_lambda: float = 0.98
+    time_constant: float | None = None
     clip_range: float = 0.2
     ent_coef: float = 0.01
     vf_coef: float = 0.5
@@ -316,6 +334,7 @@ class TrainConfig:
 GROUPS: dict[str, dict[str, type]] = {
     "env": {
         "job_shop": JobShopConfig,
+        "soc": SoCConfig,
         "uam": UAMConfig,
         "vm_rescheduling": VMReschedulingConfig,
     },

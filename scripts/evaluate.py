@@ -40,6 +40,7 @@ def main(config: Any) -> None:
         options=problem.environment_options(plain["env"], plain["mode"], levels=levels is not None),
         levels=levels,
         search=Search(**plain["search"]),
+        against=plain["against"],
         effort=Effort(**plain["exact"], plan_seconds=plain["planner"]["time_limit"]),
     )
     _limit_threads(plain["threads"])
