@@ -8,7 +8,6 @@ whole microseconds.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -20,6 +19,23 @@ import numpy.typing as npt
 from numba import njit
 
 from dispatchgym.envs.core.errors import InstanceError
+from dispatchgym.envs.soc.checks import (
+    MAX_REAL,
+    as_array,
+    check_choice,
+    check_text,
+    first_place,
+    flag,
+    integer,
+    integers,
+    locked,
+    rates,
+    real,
+    sequence,
+    shown,
+    texts,
+    unique_texts,
+)
 
 __all__ = [
     "ARRIVAL_RULES",
@@ -62,9 +78,6 @@ MAX_TASKS = 100_000
 MAX_EDGES = 2_000_000
 MAX_PROFILES = 10_000
 MAX_JOBS = 1_000_000
-
-_MAX_TEXT = 200
-_MAX_REAL = 1e15
 
 
 @dataclass(frozen=True)
@@ -117,13 +130,13 @@ class Cluster:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        _check_text(self.name, "cluster name")
+        check_text(self.name, "cluster name")
         where = f"cluster {self.name!r}"
-        _check_text(self.type, f"{where}: type")
+        check_text(self.type, f"{where}: type")
         object.__setattr__(self, "opp", _checked_opp(self.opp, where))
         for name in ("trip_mhz", "dtpm_trip_mhz"):
-            trips = _sequence(getattr(self, name), f"{where}: {name}")
-            values = tuple(_integer(trip, f"{where}: {name}", -1, 10**6) for trip in trips)
+            trips = sequence(getattr(self, name), f"{where}: {name}")
+            values = tuple(integer(trip, f"{where}: {name}", -1, 10**6) for trip in trips)
             object.__setattr__(self, name, values)
         for name in ("power_w", "gated_power_w"):
             table = _checked_power(getattr(self, name), f"{where}: {name}")
@@ -169,25 +182,25 @@ class Platform:
 
     def __post_init__(self) -> None:
         """Check every field and freeze the arrays."""
-        _check_text(self.name, "platform name")
+        check_text(self.name, "platform name")
         where = f"platform {self.name!r}"
         set_field = _setter(self)
-        set_field("pe_names", _checked_names(self.pe_names, f"{where}: pe_names", 1, MAX_PES))
-        clusters = tuple(_sequence(self.clusters, f"{where}: clusters"))
+        set_field("pe_names", unique_texts(self.pe_names, f"{where}: pe_names", 1, MAX_PES))
+        clusters = tuple(sequence(self.clusters, f"{where}: clusters"))
         if not clusters or not all(isinstance(cluster, Cluster) for cluster in clusters):
             raise InstanceError(f"{where}: clusters: expected at least one Cluster")
         set_field("clusters", clusters)
         count = len(self.pe_names)
         wanted = f"{where}: pe_cluster"
-        set_field("pe_cluster", _integers(self.pe_cluster, wanted, (count,), 0, len(clusters) - 1))
+        set_field("pe_cluster", integers(self.pe_cluster, wanted, (count,), 0, len(clusters) - 1))
         empty = np.flatnonzero(np.bincount(self.pe_cluster, minlength=len(clusters)) == 0)
         if empty.size:
             raise InstanceError(
                 f"{where}: clusters[{empty[0]}]: found no processing element, expected at least one"
             )
         for name, shape in (("bandwidth", (count, count)), ("memory_bandwidth", (count,))):
-            set_field(name, _rates(getattr(self, name), f"{where}: {name}", shape))
-        set_field("task_names", _checked_names(self.task_names, f"{where}: tasks", 0, MAX_TASKS))
+            set_field(name, rates(getattr(self, name), f"{where}: {name}", shape))
+        set_field("task_names", unique_texts(self.task_names, f"{where}: tasks", 0, MAX_TASKS))
         given = np.empty((0, count), np.int64) if self.duration is None else self.duration
         shape = (len(self.task_names), count)
         set_field("duration", _durations(given, f"{where}: duration", shape))
@@ -234,7 +247,7 @@ class Platform:
         for task, wanted in enumerate(task_names):
             if wanted not in self.task_row:
                 raise InstanceError(
-                    f"profile {name!r}: task {task}: found {_shown(wanted)}, expected one of the "
+                    f"profile {name!r}: task {task}: found {shown(wanted)}, expected one of the "
                     f"{len(self.task_names)} tasks of platform {self.name!r}"
                 )
         rows = [self.task_row[wanted] for wanted in task_names]
@@ -290,10 +303,10 @@ class JobProfile:
 
     def __post_init__(self) -> None:
         """Check every field and freeze the arrays."""
-        _check_text(self.name, "profile name")
+        check_text(self.name, "profile name")
         where = f"profile {self.name!r}"
         set_field = _setter(self)
-        names = _texts(self.task_names, f"{where}: task_names", 1, MAX_TASKS)
+        names = texts(self.task_names, f"{where}: task_names", 1, MAX_TASKS)
         set_field("task_names", names)
         duration = _durations(self.duration, f"{where}: duration", (len(names), None))
         if not 1 <= duration.shape[1] <= MAX_PES:
@@ -305,14 +318,14 @@ class JobProfile:
         if unsupported.size:
             task = int(unsupported[0])
             raise InstanceError(
-                f"{where}: task {task} ({_shown(names[task])}): unsupported, found no processing "
+                f"{where}: task {task} ({shown(names[task])}): unsupported, found no processing "
                 "element that can run it, expected at least one"
             )
         set_field("duration", duration)
         set_field("edges", _checked_edges(self.edges, where, len(names)))
         if len(self.order) < len(names):
             raise InstanceError(f"{where}: edges: found a cycle {self._cycle()}, expected none")
-        set_field("optimum", _integer(self.optimum, f"{where}: optimum", -1, MAX_TIME))
+        set_field("optimum", integer(self.optimum, f"{where}: optimum", -1, MAX_TIME))
 
     def _cycle(self) -> str:
         """Return the tasks of one cycle as a text; there must be one."""
@@ -347,7 +360,7 @@ class JobProfile:
     @cached_property
     def supported(self) -> BoolArray:
         """(T, P) whether a processing element can run a task."""
-        return _locked(self.duration != UNSUPPORTED)
+        return locked(self.duration != UNSUPPORTED)
 
     @cached_property
     def predecessor_start(self) -> IntArray:
@@ -357,17 +370,17 @@ class JobProfile:
     @cached_property
     def predecessors(self) -> IntArray:
         """(E,) sources of the edges, by target, rising."""
-        return _locked(np.ascontiguousarray(self.edges[:, 0]))
+        return locked(np.ascontiguousarray(self.edges[:, 0]))
 
     @cached_property
     def predecessor_volume(self) -> IntArray:
         """(E,) volumes of the edges in the order of `predecessors`."""
-        return _locked(np.ascontiguousarray(self.edges[:, 2]))
+        return locked(np.ascontiguousarray(self.edges[:, 2]))
 
     @cached_property
     def successor_edge(self) -> IntArray:
         """(E,) indices of the edges by rising source, then target."""
-        return _locked(np.lexsort((self.edges[:, 1], self.edges[:, 0])).astype(np.int64))
+        return locked(np.lexsort((self.edges[:, 1], self.edges[:, 0])).astype(np.int64))
 
     @cached_property
     def successor_start(self) -> IntArray:
@@ -377,12 +390,12 @@ class JobProfile:
     @cached_property
     def successors(self) -> IntArray:
         """(E,) targets of the edges, by source, rising."""
-        return _locked(self.edges[self.successor_edge, 1])
+        return locked(self.edges[self.successor_edge, 1])
 
     @cached_property
     def successor_volume(self) -> IntArray:
         """(E,) volumes of the edges in the order of `successors`."""
-        return _locked(self.edges[self.successor_edge, 2])
+        return locked(self.edges[self.successor_edge, 2])
 
     @cached_property
     def order(self) -> IntArray:
@@ -390,37 +403,37 @@ class JobProfile:
         order = np.empty(self.num_tasks, np.int64)
         missing = np.diff(self.predecessor_start)
         found = _topological(self.successor_start, self.successors, missing, order)
-        return _locked(order[:found])
+        return locked(order[:found])
 
     @cached_property
     def depth(self) -> IntArray:
         """(T,) most edges on a way from a task without predecessors."""
-        return _locked(self._longest(np.ones(self.num_tasks, np.int64))[0])
+        return locked(self._longest(np.ones(self.num_tasks, np.int64))[0])
 
     @cached_property
     def height(self) -> IntArray:
         """(T,) most edges on a way to a task without successors."""
-        return _locked(self._longest(np.ones(self.num_tasks, np.int64))[1])
+        return locked(self._longest(np.ones(self.num_tasks, np.int64))[1])
 
     @cached_property
     def min_duration(self) -> IntArray:
         """(T,) shortest time of each task, in microseconds."""
-        return _locked(np.where(self.supported, self.duration, MAX_TIME).min(axis=1))
+        return locked(np.where(self.supported, self.duration, MAX_TIME).min(axis=1))
 
     @cached_property
     def mean_duration(self) -> FloatArray:
         """(T,) mean time of each task over the processing elements that can run it."""
-        return _locked((self.duration * self.supported).sum(axis=1) / self.supported.sum(axis=1))
+        return locked((self.duration * self.supported).sum(axis=1) / self.supported.sum(axis=1))
 
     @cached_property
     def head(self) -> IntArray:
         """(T,) least time from a job's arrival to each task's start; free communication."""
-        return _locked(self._longest(self.min_duration)[0])
+        return locked(self._longest(self.min_duration)[0])
 
     @cached_property
     def tail(self) -> IntArray:
         """(T,) least time from each task's finish to the job's; free communication."""
-        return _locked(self._longest(self.min_duration)[1])
+        return locked(self._longest(self.min_duration)[1])
 
     @cached_property
     def critical_path(self) -> int:
@@ -513,7 +526,7 @@ class Workload:
             ("comm_mode", COMM_MODES),
             ("executable_order", EXECUTABLE_ORDERS),
         ):
-            _check_choice(getattr(self, name), name, choices)
+            check_choice(getattr(self, name), name, choices)
         for name, low, high in (
             ("capacity", 1, MAX_JOBS),
             ("horizon", 0, MAX_TIME),
@@ -522,11 +535,11 @@ class Workload:
             ("warm_up_jobs", 0, MAX_JOBS),
             ("sampling_period", 1, 10**6),
         ):
-            set_field(name, _integer(getattr(self, name), name, low, high))
+            set_field(name, integer(getattr(self, name), name, low, high))
         for name in ("pseudo_steady", "strict_ds3"):
-            set_field(name, _flag(getattr(self, name), name))
-        set_field("scale", _real(self.scale, "scale", 1e-3, 1e9))
-        set_field("noise", _real(self.noise, "noise", 0.0, 10.0))
+            set_field(name, flag(getattr(self, name), name))
+        set_field("scale", real(self.scale, "scale", 1e-3, 1e9))
+        set_field("noise", real(self.noise, "noise", 0.0, 10.0))
         set_field("probabilities", _checked_probabilities(self.probabilities))
         self._check_given()
         self._check_protocol()
@@ -543,7 +556,7 @@ class Workload:
         set_field("durations", _durations(self.durations, "durations", shape))
 
     def _checked_arrivals(self) -> IntArray:
-        arrivals = _integers(self.arrivals, "arrivals", (None, 2), 0, MAX_TIME)
+        arrivals = integers(self.arrivals, "arrivals", (None, 2), 0, MAX_TIME)
         if not 1 <= len(arrivals) <= MAX_JOBS:
             raise InstanceError(f"arrivals: found {len(arrivals)} jobs, expected 1 to {MAX_JOBS}")
         profiles = len(self.probabilities)
@@ -643,12 +656,12 @@ class Instance:
     def __post_init__(self) -> None:
         """Check that the parts fit."""
         set_field = _setter(self)
-        _check_text(self.name, "name")
+        check_text(self.name, "name")
         for name, kind in (("platform", Platform), ("workload", Workload)):
             if not isinstance(getattr(self, name), kind):
                 found = type(getattr(self, name)).__name__
                 raise InstanceError(f"{name}: found {found}, expected a {kind.__name__}")
-        set_field("profiles", tuple(_sequence(self.profiles, "profiles")))
+        set_field("profiles", tuple(sequence(self.profiles, "profiles")))
         self._check_profiles()
         self._check_workload()
         set_field("known", MappingProxyType(_checked_known(self.known)))
@@ -816,7 +829,7 @@ def _same(one: Any, other: Any, labels: tuple[str, ...]) -> bool:
 
 def _starts(keys: IntArray, count: int) -> IntArray:
     """Return where each of 0..count-1 begins among sorted keys, and the end."""
-    return _locked(np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=count)))))
+    return locked(np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=count)))))
 
 
 @njit(cache=True)
@@ -865,13 +878,13 @@ def _longest_ways(
 def _edge_array(edges: Any, where: str) -> npt.NDArray[Any]:
     """Return edges as an array; no edge at all is one of three columns."""
     array = edges if isinstance(edges, np.ndarray) else list(edges)
-    return np.empty((0, 3), np.int64) if len(array) == 0 else _array(array, where, (None, 3))
+    return np.empty((0, 3), np.int64) if len(array) == 0 else as_array(array, where, (None, 3))
 
 
 def _checked_edges(edges: Any, where: str, tasks: int) -> IntArray:
     """Return edges by rising target, then source; refuse wrong tasks, volumes and doubles."""
     place = f"{where}: edges"
-    checked = _integers(_edge_array(edges, place), place, (None, 3), -MAX_VOLUME, MAX_VOLUME)
+    checked = integers(_edge_array(edges, place), place, (None, 3), -MAX_VOLUME, MAX_VOLUME)
     if len(checked) > MAX_EDGES:
         raise InstanceError(f"{where}: edges: found {len(checked)}, expected at most {MAX_EDGES}")
     sources, targets, volumes = checked.T
@@ -894,97 +907,19 @@ def _checked_edges(edges: Any, where: str, tasks: int) -> IntArray:
     if double.size:
         source, target, _ = ordered[double[0]]
         raise InstanceError(f"{where}: edge {source}-{target}: found twice, expected once")
-    return _locked(np.ascontiguousarray(ordered))
+    return locked(np.ascontiguousarray(ordered))
 
 
-# ---------------------------------------------------------------- checks
-
-
-def _shown(value: object) -> str:
-    """Return a short form of a value for a message; a huge one is cut."""
-    if isinstance(value, int) and abs(value) >= 10**30:
-        return "an integer of more than 30 digits"
-    if isinstance(value, (list, tuple, dict)):
-        return f"a {type(value).__name__} of length {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _check_text(value: object, where: str) -> None:
-    if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= _MAX_TEXT:
-        raise InstanceError(
-            f"{where}: found {_shown(value)}, "
-            f"expected a printable text of 1 to {_MAX_TEXT} characters"
-        )
-
-
-def _check_choice(value: object, where: str, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        raise InstanceError(f"{where}: found {_shown(value)}, expected one of {', '.join(choices)}")
-
-
-def _sequence(value: Any, where: str) -> Sequence[Any]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise InstanceError(f"{where}: found {_shown(value)}, expected a sequence")
-    return value  # type: ignore[return-value]
-
-
-def _texts(values: object, where: str, low: int, high: int) -> tuple[str, ...]:
-    texts = tuple(_sequence(values, where))
-    if not low <= len(texts) <= high:
-        raise InstanceError(f"{where}: found {len(texts)}, expected {low} to {high}")
-    for index, text in enumerate(texts):
-        _check_text(text, f"{where}[{index}]")
-    return texts
-
-
-def _checked_names(values: object, where: str, low: int, high: int) -> tuple[str, ...]:
-    names = _texts(values, where, low, high)
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            raise InstanceError(f"{where}[{index}]: found {_shown(name)} a second time")
-        seen.add(name)
-    return names
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    expected = f"an integer in {low}..{high}"
-    if isinstance(value, (bool, np.bool_)):
-        raise InstanceError(f"{where}: found {bool(value)}, expected {expected}")
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise InstanceError(f"{where}: found {_shown(value)}, expected {expected}") from None
-    if not low <= number <= high:
-        raise InstanceError(f"{where}: found {_shown(number)}, expected {expected}")
-    return number
-
-
-def _real(value: Any, where: str, low: float, high: float) -> float:
-    number = float("nan")
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = float(value) if low <= value <= high else float("nan")
-    if not low <= number <= high:
-        raise InstanceError(
-            f"{where}: found {_shown(value)}, expected a number in {low:g}..{high:g}"
-        )
-    return number
-
-
-def _flag(value: object, where: str) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise InstanceError(f"{where}: found {_shown(value)}, expected True or False")
-    return bool(value)
+# ---------------------------------------------------------------- fields
 
 
 def _checked_opp(points: object, where: str) -> tuple[tuple[int, int], ...]:
     checked: list[tuple[int, int]] = []
-    for index, point in enumerate(_sequence(points, f"{where}: opp")):
+    for index, point in enumerate(sequence(points, f"{where}: opp")):
         place = f"{where}: opp[{index}]"
-        if len(pair := _sequence(point, place)) != 2:
-            raise InstanceError(f"{place}: found {_shown(pair)}, expected (MHz, mV)")
-        mhz, mv = (_integer(part, place, 1, 10**6) for part in pair)
+        if len(pair := sequence(point, place)) != 2:
+            raise InstanceError(f"{place}: found {shown(pair)}, expected (MHz, mV)")
+        mhz, mv = (integer(part, place, 1, 10**6) for part in pair)
         if checked and mhz <= checked[-1][0]:
             raise InstanceError(f"{place}: found {mhz} MHz, expected more than {checked[-1][0]}")
         checked.append((mhz, mv))
@@ -993,7 +928,7 @@ def _checked_opp(points: object, where: str) -> tuple[tuple[int, int], ...]:
 
 def _checked_frequency(mhz: object, opp: tuple[tuple[int, int], ...], where: str) -> int:
     """Return the frequency, the highest one for 0."""
-    number = _integer(mhz, f"{where}: mhz", 0, 10**6)
+    number = integer(mhz, f"{where}: mhz", 0, 10**6)
     choices = [point[0] for point in opp]
     if number and number not in choices:
         raise InstanceError(f"{where}: mhz: found {number}, expected 0 or one of opp, {choices}")
@@ -1002,95 +937,40 @@ def _checked_frequency(mhz: object, opp: tuple[tuple[int, int], ...], where: str
 
 def _checked_power(table: object, where: str) -> dict[int, tuple[float, ...]]:
     if not isinstance(table, Mapping):
-        raise InstanceError(f"{where}: found {_shown(table)}, expected a mapping")
+        raise InstanceError(f"{where}: found {shown(table)}, expected a mapping")
     checked = {}
     for mhz, row in table.items():
-        key = _integer(mhz, where, 1, 10**6)
-        values = _sequence(row, f"{where}[{key}]")
-        checked[key] = tuple(_real(watts, f"{where}[{key}]", 0.0, 1e6) for watts in values)
+        key = integer(mhz, where, 1, 10**6)
+        values = sequence(row, f"{where}[{key}]")
+        checked[key] = tuple(real(watts, f"{where}[{key}]", 0.0, 1e6) for watts in values)
         if not checked[key]:
             raise InstanceError(f"{where}[{key}]: found nothing, expected at least one power")
     return dict(sorted(checked.items()))
 
 
 def _checked_probabilities(values: object) -> FloatArray:
-    chances = _array(values, "probabilities", (None,))
+    chances = as_array(values, "probabilities", (None,))
     if chances.dtype.kind not in "iuf":
         raise InstanceError(f"probabilities: found {chances.dtype}, expected numbers")
     chances = np.array(chances, np.float64)
     wrong = ~((chances >= 0) & (chances <= 1))
     if wrong.any():
-        place, text = _index(wrong)
+        place, text = first_place(wrong)
         raise InstanceError(f"probabilities{text}: found {chances[place]}, expected 0..1")
     if len(chances) == 0 or abs(chances.sum() - 1.0) > 1e-9:
         raise InstanceError(f"probabilities: found a sum of {chances.sum():g}, expected 1")
-    return _locked(chances)
+    return locked(chances)
 
 
 def _checked_known(known: object) -> dict[str, float]:
     if not isinstance(known, Mapping):
-        raise InstanceError(f"known: found {_shown(known)}, expected a mapping")
+        raise InstanceError(f"known: found {shown(known)}, expected a mapping")
     for key, value in known.items():
-        _check_text(key, "known")
-        _real(value, f"known.{key}", -_MAX_REAL, _MAX_REAL)
+        check_text(key, "known")
+        real(value, f"known.{key}", -MAX_REAL, MAX_REAL)
     return {key: value if isinstance(value, int) else float(value) for key, value in known.items()}
-
-
-def _array(values: object, where: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except (ValueError, OverflowError):
-        raise InstanceError(f"{where}: found rows of unequal length, expected an array") from None
-    fits = len(array.shape) == len(shape) and all(
-        wanted in (None, size) for wanted, size in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        wanted = tuple("any" if size is None else size for size in shape)
-        raise InstanceError(f"{where}: found shape {array.shape}, expected {wanted}")
-    return array
-
-
-def _index(wrong: BoolArray) -> tuple[tuple[int, ...], str]:
-    """Return the first place where something is wrong, as an index and in brackets."""
-    place = tuple(int(part) for part in np.argwhere(wrong)[0])
-    return place, "".join(f"[{part}]" for part in place)
-
-
-def _rates(values: object, where: str, shape: tuple[int, ...]) -> FloatArray:
-    """Return a private read-only float64 copy of an array of bandwidths."""
-    array = _array(values, where, shape)
-    if array.dtype.kind not in "iuf":
-        raise InstanceError(f"{where}: found {array.dtype}, expected numbers")
-    wrong = ~(((array >= 1e-9) & (array <= _MAX_REAL)) | (array == np.inf))
-    if wrong.any():
-        place, text = _index(wrong)
-        raise InstanceError(
-            f"{where}{text}: found {array[place]}, expected a number in 1e-9..{_MAX_REAL:g} or inf"
-        )
-    return _locked(np.array(array, np.float64, order="C"))
-
-
-def _integers(
-    values: object, where: str, shape: tuple[int | None, ...], low: int, high: int
-) -> IntArray:
-    """Return a private read-only int64 copy of an array with values in low..high."""
-    array = _array(values, where, shape)
-    if array.dtype.kind not in "iu":
-        raise InstanceError(f"{where}: found {array.dtype}, expected integers")
-    wrong = (array < low) | (array > high)
-    if wrong.any():
-        place, text = _index(wrong)
-        raise InstanceError(
-            f"{where}{text}: found {array[place]}, expected an integer in {low}..{high}"
-        )
-    return _locked(np.array(array, np.int64, order="C"))
 
 
 def _durations(values: object, where: str, shape: tuple[int | None, ...]) -> IntArray:
     """Return a private read-only copy of a table of durations."""
-    return _integers(values, where, shape, UNSUPPORTED, MAX_TIME)
-
-
-def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.setflags(write=False)
-    return array
+    return integers(values, where, shape, UNSUPPORTED, MAX_TIME)

@@ -315,7 +315,8 @@ def _machines(execution: dict[str, Any]) -> dict[str, tuple[int, float]]:
         where = f"workflow.execution.machines[{index}]"
         name = member(checked(machine, where, dict), "nodeName", where, str)
         cpu = checked(machine.get("cpu", {}), f"{where}.cpu", dict)
-        cores = quantity(cpu.get("coreCount", 1), f"{where}.cpu.coreCount", 1, MAX_PES)
+        count = checked(cpu.get("coreCount", 1), f"{where}.cpu.coreCount", int)
+        cores = quantity(count, f"{where}.cpu.coreCount", 1, MAX_PES)
         megahertz = quantity(cpu.get("speedInMHz", 1), f"{where}.cpu.speedInMHz", 1, 1e6)
         known &= "speedInMHz" in cpu
         machines[name] = (int(cores), megahertz)

@@ -423,6 +423,7 @@ WRONG = [
     (WFFORMAT, "5000", "-5", "files[1].sizeInBytes: found -5"),
     (WFFORMAT, '{"id": "left", "sizeInBytes": 5000},', "", 'outputFiles: found "left", expected'),
     (WFFORMAT, '"coreCount": 2', '"coreCount": 5000', "coreCount: found 5000, expected 1..1024"),
+    (WFFORMAT, '"coreCount": 2', '"coreCount": 2.5', "coreCount: found 2.5, expected an integer"),
     (WFFORMAT, '"speedInMHz": 1000', '"speedInMHz": 0', "speedInMHz: found 0"),
     (WFFORMAT, '"specification"', '"spec"', "workflow.specification: missing field"),
     (WFFORMAT, '"outputFiles": ["bran"]', '"outputFiles": "bran"', "found \"bran\", expected a"),
