@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,15 @@ from dispatchgym.envs.uam.planners import plan_day
 from dispatchgym.envs.uam.rules import RULES
 from dispatchgym.envs.uam.validator import validate
 
-__all__ = ["ExactResult", "day_flow", "default_grid", "is_exact", "solve", "upper_bound"]
+__all__ = [
+    "ExactResult",
+    "day_flow",
+    "default_grid",
+    "is_exact",
+    "solve",
+    "turn_flow",
+    "upper_bound",
+]
 
 _CLOSURE = 0
 _COARSE = 15
@@ -67,10 +76,10 @@ def solve(instance: Instance, *, seed: int = 0, time_limit: float = 60.0) -> Exa
     """Return a good day and a bound, both proven optimal where the day allows it.
 
     Where `is_exact` holds, whole flights on a grid of one minute are the problem itself, but for
-    the order of the decisions within a minute, which they leave open. Flights for which no order
-    can be found are replaced by the best of those that are possible in any order. Elsewhere the
-    day is the best of the rules and planners, which do not know what comes, and the bound is
-    `upper_bound`.
+    the order of the decisions within a minute, which they leave open. If no order can be found
+    for the best flights, the program is solved again with a step for each aircraft in every
+    minute. Elsewhere the day is the best of the rules and planners, which do not know what comes,
+    and the bound is `upper_bound`.
 
     Args:
         instance: The day.
@@ -198,6 +207,27 @@ def day_flow(instance: Instance, grid: int, seed: int | None = None) -> Flow:
     )
 
 
+def turn_flow(instance: Instance) -> Flow:
+    """Return a day on a grid of one minute, whose steps are the turns of each aircraft in it.
+
+    Aircraft decide in the order of their numbers within a minute. With as many steps a minute as
+    there are aircraft, and flights and waits of whole minutes, each decides in its own step of
+    every minute, so that the flow knows who can take a place that somebody leaves.
+    """
+    flow, turns = day_flow(instance, 1), instance.num_aircraft
+    supply = np.zeros((instance.num_ports, flow.slot.size * turns), np.int64)
+    supply[instance.start_port, np.arange(turns)] = 1
+    return replace(
+        flow,
+        slot=np.repeat(flow.slot, turns),
+        duration=flow.duration * turns,
+        open=np.repeat(flow.open, turns, axis=1),
+        supply=supply,
+        held=np.zeros_like(supply),
+        wait=turns,
+    )
+
+
 def _simulation(instance: Instance, seed: int) -> UAMFleetSimulation:
     """Return a day that has begun."""
     if not isinstance(instance, Instance):
@@ -212,16 +242,19 @@ def _simulation(instance: Instance, seed: int) -> UAMFleetSimulation:
 def _solve_exactly(
     simulation: UAMFleetSimulation, time_limit: float
 ) -> tuple[int, dict[str, Any] | None]:
-    """Return the bound in cents and the schedule of the best flights, if any can be played."""
-    flow = day_flow(simulation.instance(0), 1)
-    start = simulation.get_state()
-    bound = math.inf
-    for strict in (False, True):
+    """Return the bound in cents and the schedule of the best flights, if any can be played.
+
+    Flights of each minute are found faster; those of each turn can be played where the others
+    need another order of the decisions within a minute.
+    """
+    instance = simulation.instance(0)
+    start, bound = simulation.get_state(), math.inf
+    for flow_of in (partial(day_flow, grid=1), turn_flow):
+        flow = flow_of(instance)
         solution = solve_flow(
-            flow, integer=True, strict=strict, time_limit=time_limit / 2, tolerance=_UNDER_A_CENT
+            flow, integer=True, time_limit=time_limit / 2, tolerance=_UNDER_A_CENT
         )
-        if not strict:
-            bound = solution.bound
+        bound = min(bound, solution.bound)
         simulation.set_state(start)
         schedule = _play(simulation, flow, solution)
         if schedule is not None:
@@ -244,6 +277,7 @@ def _play(
     if solution.flights is None:
         return None
     instance, state, everyone = simulation.instance(0), simulation.state, np.ones(1, np.bool_)
+    turns = flow.slot.size // (instance.end - instance.start)
     waiting = np.zeros((flow.slot.size, instance.num_ports, instance.num_ports), np.int64)
     waiting[:, flow.origin, flow.destination] = np.rint(solution.flights).T
     nodes, seen = [(simulation.get_state(), waiting)], set()
@@ -252,18 +286,18 @@ def _play(
         simulation.set_state(snapshot)
         if simulation.terminated[0] and not waiting.any():
             return _paid(simulation.final_info(0)["schedule"], solution)
-        scalar, minute = state.scalar[0], int(state.scalar[0, kernel.TIME]) - instance.start
-        key = (minute, state.craft.tobytes(), waiting[: minute + 1].tobytes())
-        if key in seen or waiting[:minute].any():
+        scalar, port = state.scalar[0], int(state.scalar[0, kernel.PORT])
+        step = int(scalar[kernel.TIME] - instance.start) * turns + int(scalar[kernel.CRAFT]) % turns
+        key = (step, state.craft.tobytes(), waiting[: step + 1].tobytes())
+        if key in seen or waiting[:step].any():
             continue
         seen.add(key)
-        port = int(scalar[kernel.PORT])
-        targets = np.flatnonzero((waiting[minute, port] > 0) & (state.legal[0] == 1))
+        targets = np.flatnonzero((waiting[step, port] > 0) & (state.legal[0] == 1))
         for target in (port, *targets.tolist()):  # the last is tried first
             simulation.set_state(snapshot)
             simulation.step(np.array([target]), everyone, False)
             left = waiting.copy()
-            left[minute, port, target] -= target != port
+            left[step, port, target] -= target != port
             nodes.append((simulation.get_state(), left))
     return None
 

@@ -50,6 +50,7 @@ class Flow:
         seats: Seats of an aircraft.
         lag: Steps from a decision until its place counts: 0 if times are exact, 1 if decisions
             were rounded down to the grid.
+        wait: Steps from a decision to stay until the next one, >= 1.
     """
 
     slot: IntArray
@@ -66,6 +67,7 @@ class Flow:
     cost: FloatArray
     seats: int
     lag: int
+    wait: int = 1
 
     @cached_property
     def cells(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -95,7 +97,6 @@ def solve_flow(
     flow: Flow,
     *,
     integer: bool = False,
-    strict: bool = False,
     solver: str = "choose",
     time_limit: float = 600.0,
     gap: float = 0.0,
@@ -106,8 +107,6 @@ def solve_flow(
     Args:
         flow: The problem.
         integer: Whether flights are whole numbers.
-        strict: Whether a place that becomes free in a step can be used from the next step only.
-            The flights are then possible in whichever order the decisions of a step are taken.
         solver: HiGHS's name of the method for the linear program: ``"ipm"`` is fastest on large
             grids. It runs without crossover, and the bound follows from its dual values.
         time_limit: Seconds, > 0.
@@ -123,7 +122,7 @@ def solve_flow(
         MissingDependencyError: highspy is not installed.
     """
     highspy = import_highspy()
-    program = _Program(flow, strict)
+    program = _Program(flow)
     highs = highspy.Highs()
     options = {
         "output_flag": False,
@@ -188,7 +187,7 @@ class _Program:
     of each cell.
     """
 
-    def __init__(self, flow: Flow, strict: bool) -> None:
+    def __init__(self, flow: Flow) -> None:
         """Number the columns and write all rows."""
         self.flow = flow
         legs, steps = flow.open.shape
@@ -207,7 +206,7 @@ class _Program:
         self.num_rows = 0
         self._price_columns()
         self._keep_aircraft()
-        self._hold_places(strict)
+        self._hold_places()
         self._fill_seats()
         self._assemble()
 
@@ -227,35 +226,24 @@ class _Program:
         flow = self.flow
         row = self._add_rows(flow.supply, flow.supply)
         self._put(row, self.waiting, 1)
-        self._put(row[:, 1:], self.waiting[:, :-1], -1)
+        self._put(row[:, flow.wait :], self.waiting[:, : -flow.wait], -1)
         self._put(row[flow.origin], self.flight, 1)
         self._put_later(row, flow.duration, -1)
 
-    def _hold_places(self, strict: bool) -> None:
+    def _hold_places(self) -> None:
         """Count the places that flights hold at each port, and limit them with the waiting."""
         flow = self.flow
-        release = flow.duration + strict
         row = self._add_rows(np.zeros(flow.held.shape), np.zeros(flow.held.shape))
         self._put(row, self.holding, 1)
         self._put(row[:, 1:], self.holding[:, :-1], -1)
-        holds = release > flow.lag  # else it never counts
+        holds = flow.duration > flow.lag  # else it never counts
         self._put_later(row, np.where(holds, flow.lag, flow.slot.size), -1)
-        self._put_later(row, np.where(holds, release, flow.slot.size), 1)
-        if strict:
-            self._park_at_once()
+        self._put_later(row, np.where(holds, flow.duration, flow.slot.size), 1)
         places = np.maximum(flow.places[:, None] - flow.held, 0)
         row = self._add_rows(np.full(places.shape, -np.inf), places)
         self._put(row, self.holding, 1)
-        self._put(row, self.waiting, 1)
-
-    def _park_at_once(self) -> None:
-        """All who were waiting and all who land find a parking lot before anybody leaves."""
-        flow = self.flow
-        of_one_kind = flow.places == flow.capacity  # waiting aircraft keep their place
-        lots = np.where(of_one_kind, np.inf, flow.places - flow.capacity)[:, None]
-        row = self._add_rows(np.full(flow.held.shape, -np.inf), lots - flow.supply)
-        self._put(row[:, 1:], self.waiting[:, :-1], 1)
-        self._put_later(row, flow.duration, 1)
+        for since in range(flow.wait):
+            self._put(row[:, since:], self.waiting[:, : flow.slot.size - since], 1)
 
     def _fill_seats(self) -> None:
         """Passengers need seats; the cut counts what the last flight that is needed can carry."""
