@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from dispatchgym.envs.core.errors import InstanceError, ParameterError
 from dispatchgym.envs.soc.instance import UNSUPPORTED, Cluster, Instance, JobProfile, Platform
@@ -121,21 +122,19 @@ class PowerModel:
         self._volts = np.array([volts[i][one.mhz] for i, one in enumerate(clusters)])
         full = [mhz * volts[i][mhz] ** 2 for i, mhz in enumerate(found)]
         self._scale = np.array([one.mhz for one in clusters]) * self._volts**2 / np.array(full)
-        self._leaks = np.array([_leaks(one.type, strict_ds3) for one in clusters])
+        leaks = np.array([_leaks(one.type, strict_ds3) for one in clusters])
+        self._leaking = leaks * self._volts
         none = np.zeros(len(HEAT_FLOW))
         self._heat = np.array([HEAT_OF_TYPE.get(one.type, none) for one in clusters])
 
     def leakage(self, celsius: float) -> FloatArray:
         """Return (C,) watts that one core of each cluster leaks, busy or not."""
-        kelvin = KELVIN + celsius
-        warm = LEAKAGE_SCALE * kelvin * kelvin * math.exp(-LEAKAGE_KELVIN / kelvin)
-        return np.asarray(self._leaks * self._volts * (warm + GATE_LEAKAGE) / LEAKING_CORES)
+        return np.asarray(_leakage(self._leaking, celsius))
 
     def dynamic(self, celsius: float) -> FloatArray:
         """Return (C, cores + 1) watts beyond leakage of each cluster with 0, 1, .. busy cores."""
-        leaked = self.leakage(celsius) * self._measured
-        power = (self._watts - leaked[:, None]) * self._scale[:, None]
-        return np.where(self._watts > 0, power, 0.0)
+        leakage = self.leakage(celsius)
+        return np.asarray(_dynamic(self._watts, leakage, self._measured, self._scale))
 
     def warmed(self, celsius: FloatArray, watts: FloatArray) -> FloatArray:
         """Return the temperature of the five spots a thermal period later.
@@ -144,8 +143,74 @@ class PowerModel:
             celsius: (5,) temperature now.
             watts: (C,) mean power of the clusters.
         """
-        heat = watts @ self._heat + HEAT_OF_MEMORY * MEMORY_WATTS + HEAT_OF_GPU * GPU_WATTS
-        return np.asarray(HEAT_FLOW @ (celsius - AMBIENT) + heat + AMBIENT)
+        return np.asarray(_warmed(celsius, watts, self._heat))
+
+    def integrate(
+        self, seconds: FloatArray, counted: FloatArray
+    ) -> tuple[FloatArray, FloatArray, float]:
+        """Return dynamic energy and leakage (C,) in joules, and the highest temperature.
+
+        Args:
+            seconds: (periods, C, cores + 1) for each thermal period, how long each cluster had
+                0, 1, .. busy cores.
+            counted: the same, of what is charged.
+        """
+        dynamic, leaked, hottest = _integrate(
+            seconds, counted, self._watts, self._measured, self._scale, self._leaking,
+            self.cores, self._heat,
+        )  # fmt: skip
+        return dynamic, leaked, float(hottest)
+
+
+@njit(cache=True)
+def _leakage(leaking, celsius):  # type: ignore[no-untyped-def]
+    kelvin = KELVIN + celsius
+    warm = LEAKAGE_SCALE * kelvin * kelvin * math.exp(-LEAKAGE_KELVIN / kelvin)
+    return leaking * ((warm + GATE_LEAKAGE) / LEAKING_CORES)
+
+
+@njit(cache=True)
+def _dynamic(watts, leakage, measured, scale):  # type: ignore[no-untyped-def]
+    power = np.zeros_like(watts)
+    for cluster in range(watts.shape[0]):
+        for busy in range(1, watts.shape[1]):
+            if watts[cluster, busy] > 0:
+                beyond = watts[cluster, busy] - leakage[cluster] * measured[cluster]
+                power[cluster, busy] = beyond * scale[cluster]
+    return power
+
+
+@njit(cache=True)
+def _warmed(celsius, watts, heat):  # type: ignore[no-untyped-def]
+    after = HEAT_OF_MEMORY * MEMORY_WATTS + HEAT_OF_GPU * GPU_WATTS + AMBIENT
+    for spot in range(len(after)):
+        for other in range(len(after)):
+            after[spot] += HEAT_FLOW[spot, other] * (celsius[other] - AMBIENT)
+        for cluster in range(len(watts)):
+            after[spot] += watts[cluster] * heat[cluster, spot]
+    return after
+
+
+@njit(cache=True)
+def _integrate(seconds, counted, watts, measured, scale, leaking, cores, heat):  # type: ignore[no-untyped-def]
+    clusters = len(leaking)
+    total_dynamic, total_leaked = np.zeros(clusters), np.zeros(clusters)
+    celsius = np.full(len(HEAT_FLOW), AMBIENT)
+    hottest = AMBIENT
+    for period in range(len(seconds)):
+        leakage = _leakage(leaking, celsius.max())
+        dynamic = _dynamic(watts, leakage, measured, scale)
+        length = seconds[period, 0].sum()
+        mean = leakage * cores
+        for cluster in range(clusters):
+            total_dynamic[cluster] += (dynamic[cluster] * counted[period, cluster]).sum()
+            mean[cluster] += (dynamic[cluster] * seconds[period, cluster]).sum() / length
+            total_leaked[cluster] += (
+                leakage[cluster] * cores[cluster] * counted[period, cluster].sum()
+            )
+        celsius = _warmed(celsius, mean, heat)
+        hottest = max(hottest, celsius.max())
+    return total_dynamic, total_leaked, hottest
 
 
 def _volts(cluster: Cluster) -> dict[int, float]:
@@ -297,7 +362,6 @@ class _Meter:
         self.tasks, self.begin, self.end = tasks, instance.workload.warm_up, end
         self.dynamic, self.leaked = np.zeros((2, len(model.cores)))
         self.base = 0.0
-        self.celsius = np.full(len(HEAT_FLOW), AMBIENT)
         self.hottest = AMBIENT
 
     def report(self) -> EnergyReport:
@@ -313,18 +377,7 @@ class _Meter:
 
     def _run(self) -> None:
         self.base = BASE_WATTS * max(self.end - self.begin, 0) * MICRO
-        for seconds, counted in zip(*self._busy_seconds(), strict=True):
-            celsius = float(self.celsius.max())
-            leakage = self.model.leakage(celsius) * self.model.cores
-            dynamic = self.model.dynamic(celsius)
-            self.dynamic += (dynamic * counted).sum(axis=1)
-            self.leaked += leakage * counted.sum(axis=1)
-            mean = (dynamic * seconds).sum(axis=1) / seconds[0].sum()
-            self._warm(mean + leakage)
-
-    def _warm(self, watts: FloatArray) -> None:
-        self.celsius = self.model.warmed(self.celsius, watts)
-        self.hottest = max(self.hottest, float(self.celsius.max()))
+        self.dynamic, self.leaked, self.hottest = self.model.integrate(*self._busy_seconds())
 
     def _busy_seconds(self) -> FloatArray:
         """Return (2, periods, C, cores + 1) seconds with so many busy cores: all, and counted."""
@@ -359,6 +412,7 @@ class _SampledMeter(_Meter):
         self.running: dict[int, int] = {}  # task -> when its power was read last
         self.looked: dict[int, int] = {}  # cluster -> last look
         self.watts = np.zeros(len(model.cores))
+        self.celsius = np.full(len(HEAT_FLOW), AMBIENT)
 
     def _run(self) -> None:
         _, start, finish = self.tasks.T
@@ -435,4 +489,5 @@ class _SampledMeter(_Meter):
         self.looked[cluster] = now
         seen = sum(time == now for time in self.looked.values())
         if now % THERMAL_PERIOD == 0 and seen == len(self.model.cores):
-            self._warm(self.watts)
+            self.celsius = self.model.warmed(self.celsius, self.watts)
+            self.hottest = max(self.hottest, float(self.celsius.max()))
