@@ -124,7 +124,7 @@ def test_what_may_be_left_out():
             {"profiles__0__edges": [[0, 1, 3], [1, 0, 3]]},
             "profile 'one': edges: found a cycle 0 ->",
         ),
-        ({"profiles__1__duration__0": [-1, -1, -1]}, "profile 'two': task 0 ('task_1'): unsupport"),
+        ({"profiles__1__duration__0": [-1, -1, -1]}, "profile 'two': task 0 ('task_1'): "),
         ({"profiles": []}, "profiles: missing, found 0"),
         ({"profiles": ...}, "profiles: missing field"),
         ({"profiles__0__edges__0__2": -3}, "profile 'one': edge 0-1: found a volume of -3"),
