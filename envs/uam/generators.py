@@ -16,6 +16,7 @@ from dispatchgym.envs.core.scenario import unknown_name
 from dispatchgym.envs.uam import days, tables
 from dispatchgym.envs.uam.days import Limits, empty_day, first_row, instance_of
 from dispatchgym.envs.uam.instance import MAX_CELLS, Instance
+from dispatchgym.envs.uam.references import known_values
 
 __all__ = [
     "FixedGenerator",
@@ -397,6 +398,8 @@ def generator(scenario: str) -> Generator:
 def make_instance(scenario: str, seed: int) -> Instance:
     """Return the instance of a scenario and a seed, always the same one.
 
+    The test seeds of the main scenarios come with what is known of them, see `known_values`.
+
     Args:
         scenario: a name of `scenarios`, or any size or range of sizes.
         seed: in 0..2^64-1.
@@ -405,4 +408,6 @@ def make_instance(scenario: str, seed: int) -> Instance:
         ScenarioError: there is no such scenario.
         ParameterError: the seed is not such an integer.
     """
-    return generator(scenario).generate(int(_seed(seed)))
+    instance = generator(scenario).generate(int(_seed(seed)))
+    known = known_values(scenario, int(seed))
+    return replace(instance, known=known) if known else instance

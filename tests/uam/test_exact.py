@@ -197,7 +197,7 @@ def test_solver_methods_agree():
 
 def test_turns_allow_no_flights_that_a_minute_does_not():
     for seed in range(6):
-        instance = tiny_day(seed)
+        instance = short_day(seed)
         turns, minutes = turn_flow(instance), day_flow(instance, 1)
         assert solve_flow(turns).bound <= solve_flow(minutes).bound + 0.01
 
