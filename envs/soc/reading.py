@@ -31,7 +31,7 @@ def read(path: str | os.PathLike[str]) -> str:
     try:
         if os.path.getsize(source) > MAX_BYTES:
             raise InstanceFormatError(f"{source}: larger than {MAX_BYTES} bytes")
-        return Path(source).read_text(encoding="utf-8")
+        return Path(source).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InstanceFormatError(f"{source}: cannot be read: {error}") from None
 

@@ -504,121 +504,152 @@ def _links(network: dict[str, Any], names: list[str]) -> FloatArray:
 def tgff(text: str, name: str) -> Instance:
     """Return the instance of a text that TGFF has written.
 
-    Every ``@TASK_GRAPH`` is a job, every table with a column ``exec_time`` a processing element,
-    which takes that many microseconds, rounded, for the types of tasks it lists; the table
-    ``@COMMUN`` has the volumes of the types of arcs, one of which passes a microsecond. Periods
-    and deadlines are not used.
+    Every ``@TASK_GRAPH`` is a job, every table with a column ``exec_time`` or ``task_time`` a
+    processing element, which takes that many microseconds, rounded, for the types of tasks it
+    lists, unless a column ``valid`` has a 0; the tables ``@COMMUN..`` have the volumes of the types
+    of arcs, one of which passes a microsecond. Periods and deadlines are not used.
 
     Raises:
         InstanceError: the text is not so; the message names the line.
     """
-    graphs, elements, volumes = _tgff_blocks(text)
-    if not graphs:
+    found = _Tgff(text)
+    if not found.graphs:
         raise InstanceError("found no @TASK_GRAPH with tasks, expected at least one")
-    if not elements:
-        raise InstanceError("found no table with a column exec_time, expected at least one")
-    platform = _uniform_platform(f"{name}-p{len(elements)}", len(elements), 1.0)
-    jobs = []
-    for label, (tasks, arcs) in graphs.items():
-        _check_cells(len(tasks), len(elements))
-        types = list(tasks.values())
-        duration = np.array(
-            [[table.get(kind, UNSUPPORTED) for table in elements] for kind in types], np.int64
+    if not found.elements:
+        raise InstanceError(
+            f"found no table with a column {' or '.join(_TGFF_TIMES)}, expected at least one"
         )
+    platform = _uniform_platform(f"{name}-p{len(found.elements)}", len(found.elements), 1.0)
+    jobs = tuple(found.job(label) for label in found.graphs)
+    return batch(name, platform, jobs, tuple(range(len(jobs))))
+
+
+_TGFF_TIMES = ("exec_time", "task_time")
+_TGFF_KEYWORDS = {"TASK": ("TYPE",), "ARC": ("FROM", "TO", "TYPE")}
+
+
+class _TgffGraph(NamedTuple):
+    """Tasks with their types, and arcs: place, source, target and type."""
+
+    tasks: dict[str, int]
+    arcs: list[tuple[str, str, str, int]]
+
+
+class _Tgff:
+    """The blocks of a text in TGFF's format.
+
+    Attributes:
+        graphs: name -> graph; those with tasks.
+        elements: type of task -> microseconds, a table for each processing element.
+        volumes: type of arc -> volume.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read the text line by line."""
+        self.graphs: dict[str, _TgffGraph] = {}
+        self.elements: list[dict[int, int]] = []
+        self.volumes: dict[int, int] = {}
+        self._block = self._title = ""  # inside of which we are; which may begin on the next line
+        self._graph = _TgffGraph({}, [])
+        self._header: list[str] = []
+        self._values: dict[int, int] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            if words := line.replace("{", " { ").replace("}", " } ").split():
+                self._line(words, f"line {number}")
+        if self._block:
+            raise InstanceError(f"found the end of the text, expected that of {self._block}")
+
+    def job(self, label: str) -> JobProfile:
+        """Return the job profile of a graph."""
+        tasks, arcs = self.graphs[label]
+        _check_cells(len(tasks), len(self.elements))
+        duration = [
+            [table.get(kind, UNSUPPORTED) for table in self.elements] for kind in tasks.values()
+        ]
         number = {task: index for index, task in enumerate(tasks)}
         edges = []
         for where, source, target, kind in arcs:
             for end in (source, target):
                 if end not in number:
                     raise InstanceError(f"{where}: found {short(end)}, expected a task before it")
-            if volumes and kind not in volumes:
+            if self.volumes and kind not in self.volumes:
                 raise InstanceError(f"{where}: found type {kind}, which @COMMUN does not list")
-            edges.append((number[source], number[target], volumes.get(kind, 0)))
+            edges.append((number[source], number[target], self.volumes.get(kind, 0)))
+        names = tuple(f"type{kind}" for kind in tasks.values())
         table = np.array(edges, np.int64).reshape(-1, 3)
-        jobs.append(JobProfile(label, tuple(f"type{kind}" for kind in types), duration, table))
-    return batch(name, platform, tuple(jobs), tuple(range(len(jobs))))
+        return JobProfile(label, names, np.array(duration, np.int64), table)
 
-
-_Arc = tuple[str, str, str, int]
-
-
-def _tgff_blocks(
-    text: str,
-) -> tuple[dict[str, tuple[dict[str, int], list[_Arc]]], list[dict[int, int]], dict[int, int]]:
-    """Return graphs (tasks and arcs), time tables and volumes of a text in TGFF's format."""
-    graphs: dict[str, tuple[dict[str, int], list[_Arc]]] = {}
-    elements: list[dict[int, int]] = []
-    volumes: dict[int, int] = {}
-    block, header = "", [""]
-    values: dict[int, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        where, words = f"line {number}", line.split()
-        if not words:
-            continue
+    def _line(self, words: list[str], where: str) -> None:
         if words[0].startswith("@"):
-            if block:
+            if self._block:
                 raise InstanceError(
-                    f"{where}: found {short(words[0])}, expected the end of {block}"
+                    f"{where}: found {short(words[0])}, expected the end of {self._block}"
                 )
-            if "{" in words:
-                block, header, values = " ".join(words[: words.index("{")]), [""], {}
-                if block.startswith("@TASK_GRAPH"):
-                    graphs[block[1:].lower().replace(" ", "_")] = ({}, [])
+            self._title = " ".join(word for word in words if word != "{")
+        if self._title and words[-1] == "{":
+            self._begin()
         elif words[0] == "}":
-            if not block:
-                raise InstanceError(f"{where}: found the end of a block, expected its beginning")
-            if values and block.startswith("@COMMUN"):
-                volumes |= values
-            elif values:
-                elements.append(values)
-            block = ""
-        elif block.startswith("@TASK_GRAPH"):
-            _tgff_entry(words, where, *list(graphs.values())[-1])
-        elif block and words[0].startswith("#"):
-            header = line.lstrip("# \t").split() or header
-        elif block:
-            _tgff_row(words, where, header, block, values)
-    if block:
-        raise InstanceError(f"found the end of the text, expected that of {block}: truncated")
-    full = {label: graph for label, graph in graphs.items() if graph[0]}
-    return full, elements, volumes
+            self._end(where)
+        elif self._block.startswith("@TASK_GRAPH"):
+            self._entry(words, where)
+        elif self._block and words[0].startswith("#"):
+            self._header = " ".join(words).lstrip("#").split() or self._header
+        elif self._block:
+            self._row(words, where)
 
+    def _begin(self) -> None:
+        self._block, self._title = self._title, ""
+        self._graph, self._header, self._values = _TgffGraph({}, []), [], {}
 
-def _tgff_entry(words: list[str], where: str, tasks: dict[str, int], arcs: list[_Arc]) -> None:
-    """Read a line of a task graph into its tasks and arcs."""
-    keywords = {"TASK": ("TYPE",), "ARC": ("FROM", "TO", "TYPE")}.get(words[0])
-    if keywords is None:
-        return
-    if len(words) != 2 + 2 * len(keywords) or tuple(words[2::2]) != keywords:
-        raise InstanceError(
-            f"{where}: found {short(' '.join(words))}, "
-            f"expected {words[0]} name {' '.join(f'{keyword} ..' for keyword in keywords)}"
-        )
-    kind = integer(words[-1], f"{where}: TYPE", 0, 10**9)
-    if words[0] == "ARC":
-        arcs.append((where, words[3], words[5], kind))
-    elif words[1] in tasks:
-        raise InstanceError(f"{where}: found task {short(words[1])} a second time")
-    else:
-        tasks[words[1]] = kind
+    def _end(self, where: str) -> None:
+        if not self._block:
+            raise InstanceError(f"{where}: found the end of a block, expected its beginning")
+        if self._graph.tasks:
+            self.graphs[self._block[1:].lower().replace(" ", "_")] = self._graph
+        elif self._values and self._block.startswith("@COMMUN"):
+            self.volumes |= self._values
+        elif self._values:
+            self.elements.append(self._values)
+        self._block = ""
 
+    def _entry(self, words: list[str], where: str) -> None:
+        """Read a line of a task graph; periods and deadlines are passed over."""
+        if words[0] not in _TGFF_KEYWORDS:
+            return
+        keywords = _TGFF_KEYWORDS[words[0]]
+        if len(words) != 2 + 2 * len(keywords) or tuple(words[2::2]) != keywords:
+            raise InstanceError(
+                f"{where}: found {short(' '.join(words))}, expected {words[0]} name "
+                + " ".join(f"{keyword} .." for keyword in keywords)
+            )
+        kind = integer(words[-1], f"{where}: TYPE", 0, 10**9)
+        if words[0] == "ARC":
+            self._graph.arcs.append((where, words[3], words[5], kind))
+        elif words[1] in self._graph.tasks:
+            raise InstanceError(f"{where}: found task {short(words[1])} a second time")
+        else:
+            self._graph.tasks[words[1]] = kind
 
-def _tgff_row(
-    words: list[str], where: str, header: list[str], block: str, values: dict[int, int]
-) -> None:
-    """Read a row of a table, which matters if the header above has types and times or volumes."""
-    wanted = "exec_time"
-    if block.startswith("@COMMUN"):
-        wanted = next((title for title in header if title not in ("type", "version")), "")
-    if "type" not in header or wanted not in header:
-        return
-    if len(words) != len(header):
-        raise InstanceError(
-            f"{where}: found {len(words)} columns, expected {len(header)}: {' '.join(header)}"[:300]
-        )
-    kind = integer(words[header.index("type")], f"{where}: type", 0, 10**9)
-    number = real(words[header.index(wanted)], f"{where}: {wanted}", 0.0, 1e12)
-    values.setdefault(kind, round(number))
+    def _row(self, words: list[str], where: str) -> None:
+        """Read a row of a table, which matters if the header has types and times or volumes."""
+        header = self._header
+        if self._block.startswith("@COMMUN"):
+            wanted = next((title for title in header if title not in ("type", "version")), "")
+        else:
+            wanted = next((title for title in header if title in _TGFF_TIMES), "")
+        if "type" not in header or not wanted:
+            return
+        if len(words) != len(header):
+            raise InstanceError(
+                f"{where}: found {len(words)} columns, expected {len(header)}: {' '.join(header)}"[
+                    :300
+                ]
+            )
+        row = dict(zip(header, words, strict=True))
+        kind = integer(row["type"], f"{where}: type", 0, 10**9)
+        number = real(row[wanted], f"{where}: {wanted}", 0.0, 1e12)
+        if row.get("valid") != "0":
+            self._values.setdefault(kind, round(number))
 
 
 # ---------------------------------------------------------------- three tables

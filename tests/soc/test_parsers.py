@@ -297,6 +297,28 @@ def test_tgff(tmp_path):
     assert found.platform.bandwidth.tolist() == [[np.inf, 1.0], [1.0, np.inf]]
 
 
+def test_tgff_of_another_version(tmp_path):
+    tables = "".join(
+        f"@CORE {core}\n{{\n# price area\n79.1 0.2\n#-----\n# type version valid task_time\n"
+        f"0 0 1 {10 + core}\n1 0 {core} 7\n}}\n"
+        for core in (0, 1)
+    )
+    graph = "@TASK_GRAPH 0 {\nTASK a TYPE 0\nTASK b TYPE 1\nARC c FROM a TO b TYPE 3\n" + (
+        "SOFT_DEADLINE d ON b AT 20\n}\n"
+    )
+    volumes = (
+        "@COMMUN_QUANT 0 {\n# type quantity\n3 6\n}\n@WIRING 0\n{\n# max_buffer_size\n491\n}\n"
+    )
+    found = parsers.load(written(tmp_path, "@HYPERPERIOD 300\n" + volumes + graph + tables))
+    (job,) = found.profiles
+    assert job.duration.tolist() == [[10, 11], [UNSUPPORTED, 7]]
+    assert job.edges.tolist() == [[0, 1, 6]]
+
+
+def test_a_byte_order_mark_is_no_matter(tmp_path):
+    assert parsers.load(written(tmp_path, "\ufeff" + TEXT)) == small()
+
+
 def test_ds3_platform(tmp_path):
     platform = written(tmp_path, DS3_PLATFORM, "soc.txt")
     job = written(tmp_path, DS3_JOB, "radio.txt")
@@ -452,7 +474,7 @@ WRONG = [
     (TGFF, "12.4", "-12.4", 'line 6: quantity: found "-12.4"'),
     (TGFF, "48.6      1.5", "48.6", "line 26: found 3 columns, expected 4"),
     (TGFF[: TGFF.index("@PE 0")], "34", "34", "found no table with a column exec_time"),
-    (TGFF[:-2], "34", "34", "found the end of the text, expected that of @PE 1: truncated"),
+    (TGFF[:-2], "34", "34", "found the end of the text, expected that of @PE 1"),
     (TGFF, "}\n@TASK_GRAPH 0", "@TASK_GRAPH 0", 'found "@TASK_GRAPH", expected the end of @COMMUN'),
     (DS3_PLATFORM, "functionalities 3", "functionalities 4", "line 2: found 3 tasks of resource"),
     (DS3_PLATFORM, "filter 4", "", "found 0 tasks of resource"),
