@@ -95,6 +95,7 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
         simulation.step(actions, _ALL, False)
         terminated, truncated = bool(simulation.terminated[0]), bool(simulation.truncated[0])
         info = self._info()
+        info |= {key: value[0].item() for key, value in simulation.step_infos().items()}
         if simulation.invalid[0]:
             info["invalid_action"] = True
         if terminated or truncated:

@@ -93,6 +93,10 @@ class Simulation(ABC):
         Rows of other lanes mean nothing. Arrays may be buffers that a later step overwrites.
         """
 
+    def step_infos(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what the info of every step tells besides the mask, key -> array (B, ...)."""
+        return {}
+
     @abstractmethod
     def instance(self, lane: int) -> Any:
         """Return the instance that is being played in a lane."""

@@ -122,10 +122,11 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             ParameterError: actions of a wrong shape, or rows without a running episode.
         """
         batch = self._check_actions(actions)
-        simulation = self.simulation
+        simulation, stepped = self.simulation, self._every
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any():
             resting = self._ended
-            simulation.step(batch, ~resting, False)
+            stepped = ~resting
+            simulation.step(batch, stepped, False)
             for buffer in (simulation.terminated, simulation.truncated, simulation.invalid):
                 buffer[resting] = False
             simulation.reward[resting] = 0.0
@@ -135,6 +136,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             simulation.step(batch, self._every, same_step)
         ended = simulation.terminated | simulation.truncated
         infos = self._infos()
+        _merge(infos, self._kept(simulation.step_infos()), stepped)
         if simulation.invalid.any():
             _merge(infos, {"invalid_action": simulation.invalid.copy()}, simulation.invalid.copy())
         if ended.any():

@@ -49,16 +49,25 @@ LEGACY, STEADY, BATCH = range(3)
 SCALE, NOISE, TIME_SCALE = range(3)
 NUM_REALS = 3
 
-# Columns of Tables.fact, what is known of each task of a profile.
-LEAST, MEAN, UPWARD, OPTIMISTIC, PATH = range(5)
-NUM_FACTS = 5
+# Columns of Tables.fact, what is known of each task of a profile; times in microseconds.
+LEAST, MEAN, MOST, SPREAD, UPWARD, DOWNWARD, PATH, OPTIMISTIC, DESCENDANTS = range(9)
+SHARE, PREDECESSORS, SUCCESSORS, DEPTH = range(9, 13)
+NUM_FACTS = 13
+NUM_TIME_FACTS = SHARE
+"""So many columns from the first on are times."""
+
+# Columns of Tables.pe_fact, what is known of each PE.
+SLOWNESS, SUPPORT, FASTEST, CLUSTER = range(4)
+NUM_PE_FACTS = 4
 
 # Columns of State.scalar, integers of one lane.
 NOW, STATUS, READY, EXECUTABLE, PENDING, JOBS, INJECTED, STARTED = range(8)
 COMPLETED, LATENCY_SUM, HEADS, FINISHED_JOBS, JOB_TIME, NEXT_DATA = range(8, 14)
 NEXT_STAMP, NEXT_SEEN, BLOCKED, LOOKS, CALL, DECISIONS = range(14, 20)
-BASE_SEED, EPISODE, SEED, ROW, ELAPSED, RELATIVE, FIRST_FREE_ID = range(20, 27)
-NUM_SCALARS = 27
+LAST_GAP, LAST_STAMP, CHANGED, LAST_PE, SHOWN_CALL = range(20, 25)
+ELAPSED, FIRST_FREE_ID, PLANNED, RELATIVE = range(25, 29)
+BASE_SEED, EPISODE, SEED, ROW = range(29, 33)
+NUM_SCALARS = 33
 RUNNING, FINISHED, TRUNCATED, STUCK = range(4)
 
 # Columns of State.pe.
@@ -66,15 +75,14 @@ TASK, NOTICE, FINISH, ORDER, AVAILABLE, GIVEN, BUSY, EXPECTED, QUEUED = range(9)
 NUM_PE_COLUMNS = 9
 
 # Columns of State.job.
-PROFILE, NUMBER, ARRIVED, OPEN, FIRST_ID, HEAD_START = range(6)
-NUM_JOB_COLUMNS = 6
+PROFILE, NUMBER, ARRIVED, OPEN, FIRST_ID, HEAD_START, SHOWN = range(7)
+NUM_JOB_COLUMNS = 7
 
 # Columns of State.task.
-STAGE, JOB, MISSING, PE, READY_AT, ASSIGNED_AT, DATA_AT, STARTED_AT, FINISH_AT, ROW_OF_LOG = range(
-    10
-)
-AFTER, AFTER_JOB, PLAN_CALL, PLAN_PE, PLAN_AFTER, PLAN_AFTER_JOB = range(10, 16)
-NUM_TASK_COLUMNS = 16
+STAGE, JOB, MISSING, PE, READY_AT, ASSIGNED_AT, DATA_AT = range(7)
+STARTED_AT, FINISH_AT, ROW_OF_LOG, MARKED = range(7, 11)
+AFTER, AFTER_JOB, PLAN_CALL, PLAN_PE, PLAN_AFTER, PLAN_AFTER_JOB = range(11, 17)
+NUM_TASK_COLUMNS = 17
 ABSENT, OUTSTANDING, WAITING, READIED, ASSIGNED, BEGUN, DONE = range(7)
 """Stages of a task. `WAITING`: its data are on the way to the shared memory."""
 STANDING = -2
@@ -116,7 +124,9 @@ class Tables(NamedTuple):
         volume: float64 (R, K, E), in the order of `predecessor`.
         successor_start: int64 (R, K, T + 1). successor: int64 (R, K, E).
         bandwidth: float64 (R, P, P). memory_bandwidth: float64 (R, P).
-        fact: float64 (R, K, T, NUM_FACTS).
+        fact: float64 (R, K, T, NUM_FACTS). pe_fact: float64 (R, P, NUM_PE_FACTS).
+        transfer: float64 (R, P, P), mean time of a transfer between two PEs.
+        delay: float64 (R, K, E), mean time of each transfer over the pairs of PEs.
         optimistic: float64 (R, K, T, P), PEFT's table of optimistic costs.
         arrival: int64 (R, M, 2), profile and time of given jobs.
         realised: int64 (R, M', T), durations of given jobs; -1 where the nominal one holds.
@@ -135,6 +145,9 @@ class Tables(NamedTuple):
     bandwidth: np.ndarray
     memory_bandwidth: np.ndarray
     fact: np.ndarray
+    pe_fact: np.ndarray
+    transfer: np.ndarray
+    delay: np.ndarray
     optimistic: np.ndarray
     arrival: np.ndarray
     realised: np.ndarray
@@ -152,6 +165,7 @@ class State(NamedTuple):
         reach: int64 (B, S, P), when the data of a ready task are on each PE; with shared memory
             or late binding: how long they take from now.
         ready, executable, pending: int64 (B, S), lists of places, in order.
+        changed: int64 (B, S), tasks that the observation shows otherwise than they are.
         event: int64 (B, S, NUM_EVENT_COLUMNS), scratch of HEFT_RT.
         task_log: int64 (B, N, NUM_TASK_LOG_COLUMNS), started tasks. job_log: int64
             (B, N', NUM_JOB_LOG_COLUMNS), arrived jobs.
@@ -166,7 +180,50 @@ class State(NamedTuple):
     ready: np.ndarray
     executable: np.ndarray
     pending: np.ndarray
+    changed: np.ndarray
     event: np.ndarray
+    task_log: np.ndarray
+    job_log: np.ndarray
+
+
+class Observation(NamedTuple):
+    """Observation buffers, lane first; the columns are described in `SoCEnv`."""
+
+    task_x: np.ndarray
+    task_mask: np.ndarray
+    task_pe: np.ndarray
+    task_on: np.ndarray
+    task_depth: np.ndarray
+    job_x: np.ndarray
+    job_mask: np.ndarray
+    pe_x: np.ndarray
+    pe_mask: np.ndarray
+    pe_pe: np.ndarray
+    pe_cluster: np.ndarray
+    edges: np.ndarray
+    edge_x: np.ndarray
+    edge_mask: np.ndarray
+    global_x: np.ndarray
+    first_ready: np.ndarray
+    action_mask: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """What a step gives back, one entry a lane; the logs of episodes that ended in it.
+
+    Attributes:
+        reward: float64 (B,). terminated, truncated, invalid: bool (B,).
+        elapsed: int64 (B,), microseconds that passed in the step.
+        scalar, pe, task_log, job_log: as in `State`, written when an episode ends.
+    """
+
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    invalid: np.ndarray
+    elapsed: np.ndarray
+    scalar: np.ndarray
+    pe: np.ndarray
     task_log: np.ndarray
     job_log: np.ndarray
 
@@ -194,15 +251,15 @@ def copy_lane(source, source_lane, target, target_lane):
     copy_row(source.ready, source_lane, target.ready, target_lane)
     copy_row(source.executable, source_lane, target.executable, target_lane)
     copy_row(source.pending, source_lane, target.pending, target_lane)
+    copy_row(source.changed, source_lane, target.changed, target_lane)
 
 
 @compiled
 def clear_lane(state, tables, lane):
     """Empty the system at time 0."""
     scalar, pe = state.scalar[lane], state.pe[lane]
-    for column in range(BASE_SEED):
+    for column in range(RELATIVE):
         scalar[column] = 0
-    scalar[ELAPSED] = scalar[FIRST_FREE_ID] = 0
     shared = tables.number[scalar[ROW], SHARED_MEMORY]
     scalar[RELATIVE] = shared == 1 or state.setting[MODE] == LATE_BINDING
     scalar[NEXT_DATA] = NEVER
@@ -213,10 +270,11 @@ def clear_lane(state, tables, lane):
         pe[NOTICE, p] = NEVER
     tasks = state.task.shape[1] // state.job.shape[1]
     for j in range(state.job.shape[1]):
-        state.job[lane, j, PROFILE] = -1
+        state.job[lane, j, PROFILE], state.job[lane, j, SHOWN] = -1, 0
         for slot in range(j * tasks, (j + 1) * tasks):
             state.task[lane, slot, STAGE] = ABSENT
             state.task[lane, slot, JOB] = j
+            state.task[lane, slot, MARKED] = 0
 
 
 @compiled
@@ -291,6 +349,7 @@ def insert_ready(state, lane, slot, position):
     ready[position] = slot
     scalar[READY] += 1
     state.task[lane, slot, STAGE] = READIED
+    mark(state, lane, slot)
 
 
 @compiled
@@ -327,6 +386,8 @@ def enter_job(state, tables, lane, stamp, front):
     scalar[FIRST_FREE_ID] += size
     scalar[INJECTED] += 1
     scalar[JOBS] += 1
+    scalar[LAST_GAP] = stamp - scalar[LAST_STAMP]
+    scalar[LAST_STAMP] = stamp
     if state.setting[LOGGING]:
         line = state.job_log[lane, number]
         line[JOB_LOG_NUMBER], line[JOB_LOG_PROFILE], line[JOB_LOG_ARRIVED] = number, k, stamp
@@ -336,6 +397,7 @@ def enter_job(state, tables, lane, stamp, front):
         missing = tables.predecessor_start[row, k, t + 1] - tables.predecessor_start[row, k, t]
         task[STAGE], task[MISSING], task[PE] = OUTSTANDING, missing, -1
         task[AFTER], task[PLAN_CALL] = -1, -1
+        mark(state, lane, j * tasks + t)
         if missing == 0:
             task[READY_AT] = scalar[NOW]
             gather_data(state, tables, lane, j * tasks + t)
@@ -386,6 +448,15 @@ def leave_job(state, tables, lane, j):
 
 
 # --- Tasks -----------------------------------------------------------------------------------
+
+
+@inlined
+def mark(state, lane, slot):
+    """Note that a task is no longer what the observation shows."""
+    if state.task[lane, slot, MARKED] == 0:
+        state.task[lane, slot, MARKED] = 1
+        state.changed[lane, state.scalar[lane, CHANGED]] = slot
+        state.scalar[lane, CHANGED] += 1
 
 
 @inlined
@@ -448,11 +519,13 @@ def finish_task(state, tables, lane, p):
     pe[NOTICE, p] = NEVER
     pe[BUSY, p] += task[FINISH_AT] - task[STARTED_AT]
     task[STAGE] = DONE
+    mark(state, lane, slot)
     if state.setting[LOGGING]:
         state.task_log[lane, task[ROW_OF_LOG], LOG_FINISH] = task[FINISH_AT]
     for e in range(tables.successor_start[row, k, t], tables.successor_start[row, k, t + 1]):
         other = j * tasks + tables.successor[row, k, e]
         state.task[lane, other, MISSING] -= 1
+        mark(state, lane, other)
         if state.task[lane, other, MISSING] == 0:
             release_task(state, tables, lane, other)
     state.job[lane, j, OPEN] -= 1
@@ -538,6 +611,7 @@ def start_task(state, tables, lane, slot):
     pe[TASK, p], pe[FINISH, p], pe[NOTICE, p] = slot, now + took, now + took + late
     pe[ORDER, p], pe[EXPECTED, p] = scalar[STARTED], now + nominal
     pe[QUEUED, p] -= nominal
+    mark(state, lane, slot)
     if job[HEAD_START] < 0:
         job[HEAD_START] = now
         scalar[HEADS] += now >= number[WARM_UP] and job[NUMBER] >= number[WARM_UP_JOBS]
@@ -687,9 +761,12 @@ def assign_task(state, tables, lane, slot, p):
     pe[QUEUED, p] += nominal
     task[STAGE], task[PE], task[ASSIGNED_AT] = ASSIGNED, p, now
     task[DATA_AT] = now + data_wait(state, lane, slot, p)
+    mark(state, lane, slot)
+    scalar[LAST_PE] = p
     planned = task[PLAN_CALL] == STANDING or task[PLAN_CALL] == scalar[CALL]
     if planned and task[PLAN_PE] == p:
         task[AFTER], task[AFTER_JOB] = task[PLAN_AFTER], task[PLAN_AFTER_JOB]
+        scalar[PLANNED] |= task[AFTER] >= 0
     remove_ready(state, lane, slot)
     queue_task(state, tables, lane, slot)
     scalar[DECISIONS] += 1
@@ -1008,6 +1085,7 @@ def set_plan(state, lane, pe, after):
             put_behind(state, lane, slot, after[slot])
         if task[STAGE] == ASSIGNED:
             task[AFTER], task[AFTER_JOB] = task[PLAN_AFTER], task[PLAN_AFTER_JOB]
+            state.scalar[lane, PLANNED] |= task[AFTER] >= 0
 
 
 @inlined
@@ -1061,3 +1139,573 @@ def run_rule(state, tables, lane, rule):
     while state.scalar[lane, STATUS] == RUNNING:
         slot, p = rule_choice(state, tables, lane, rule)
         assign_task(state, tables, lane, slot, p)
+
+
+# --- Observations ----------------------------------------------------------------------------
+
+# Columns of Observation.task_x behind those of Tables.fact without DEPTH.
+STAGE_COLUMN = DEPTH
+OPEN_COLUMN, AGE_COLUMN, DATA_COLUMN, RUN_COLUMN, LEFT_COLUMN = range(DEPTH + 5, DEPTH + 10)
+NUM_TASK_FEATURES = DEPTH + 10
+NUM_PAIR_FEATURES = 4
+NUM_JOB_FEATURES = 7
+PE_FACT_COLUMN = 5
+NUM_PE_FEATURES = 8
+NUM_GLOBAL_FEATURES = 8
+
+
+@compiled
+def show_platform(number, real, pe_fact, transfer, pe_x, pe_mask, pe_pe, pe_cluster):
+    """Write what stays the same during the episode."""
+    pes, per_scale = number[PES], 1.0 / real[TIME_SCALE]
+    for p in range(pe_mask.shape[0]):
+        pe_mask[p] = p < pes
+        pe_cluster[p] = np.int32(pe_fact[p, CLUSTER]) if p < pes else np.int32(0)
+        for column in range(NUM_PE_FEATURES):
+            pe_x[p, column] = 0.0
+        for column in range(CLUSTER):
+            pe_x[p, PE_FACT_COLUMN + column] = pe_fact[p, column] if p < pes else 0.0
+        for q in range(pe_mask.shape[0]):
+            both = p < pes and q < pes
+            pe_pe[p, q] = transfer[p, q] * per_scale if both else 0.0
+
+
+@compiled
+def clear_rows(array, first, last):
+    """Set rows of a table to zero."""
+    for i in range(first, last):
+        for k in range(array.shape[1]):
+            array[i, k] = 0
+
+
+@compiled
+def hide_job(state, tables, observation, lane, j):
+    """Clear the rows of a job place."""
+    tasks, pes, mode = tables.duration.shape[2], state.pe.shape[2], state.setting[MODE]
+    first, last = j * tasks, (j + 1) * tasks
+    clear_rows(observation.task_x[lane], first, last)
+    for slot in range(first, last):
+        clear_rows(observation.task_pe[lane, slot], 0, pes)
+        observation.task_mask[lane, slot] = 0
+        observation.task_on[lane, slot] = -1
+        observation.task_depth[lane, slot] = 0
+        forbid_task(observation.action_mask[lane], mode, slot, pes)
+    clear_rows(observation.job_x[lane], j, j + 1)
+    observation.job_mask[lane, j] = 0
+    edges = tables.predecessor.shape[2]
+    clear_rows(observation.edges[lane], j * edges, (j + 1) * edges)
+    clear_rows(observation.edge_x[lane], j * edges, (j + 1) * edges)
+    for e in range(j * edges, (j + 1) * edges):
+        observation.edge_mask[lane, e] = 0
+
+
+@compiled
+def forbid_task(action_mask, mode, slot, pes):
+    """Take the actions of a task out of the mask."""
+    if mode == ORDER_ONLY:
+        action_mask[slot] = 0
+    elif mode != MAP_ONLY:
+        for action in range(slot * pes, (slot + 1) * pes):
+            action_mask[action] = 0
+
+
+@compiled
+def show_graph(state, tables, observation, lane, j):
+    """Write what stays the same of a job that has entered: its tasks, edges and times."""
+    row, k = state.scalar[lane, ROW], state.job[lane, j, PROFILE]
+    per_scale = 1.0 / tables.real[row, TIME_SCALE]
+    tasks, edges = tables.duration.shape[2], tables.predecessor.shape[2]
+    start = tables.predecessor_start[row, k]
+    observation.job_mask[lane, j] = 1
+    for t in range(tables.size[row, k]):
+        slot = j * tasks + t
+        features, fact = observation.task_x[lane, slot], tables.fact[row, k, t]
+        for column in range(DEPTH):
+            unit = per_scale if column < NUM_TIME_FACTS else 1.0
+            features[column] = fact[column] * unit
+        observation.task_mask[lane, slot] = 1
+        observation.task_depth[lane, slot] = np.int32(fact[DEPTH])
+        for p in range(tables.number[row, PES]):
+            nominal, pair = tables.duration[row, k, t, p], observation.task_pe[lane, slot, p]
+            if nominal >= 0:
+                pair[0] = nominal * per_scale
+                pair[3] = 1.0
+        for e in range(start[t], start[t + 1]):
+            place = j * edges + e
+            source = j * tasks + tables.predecessor[row, k, e]
+            observation.edges[lane, place, 0] = np.int32(source)
+            observation.edges[lane, place, 1] = np.int32(slot)
+            observation.edge_x[lane, place, 0] = tables.delay[row, k, e] * per_scale
+            observation.edge_mask[lane, place] = 1
+
+
+@compiled
+def show_task(task, task_x, task_pe, action_mask, mode, slot, pes):
+    """Write the stage of a task (its row of State.task) and which actions it allows."""
+    stage = task[STAGE]
+    task_x[STAGE_COLUMN] = stage == OUTSTANDING or stage == WAITING
+    for later in range(READIED, DONE + 1):
+        task_x[STAGE_COLUMN + 1 + later - READIED] = stage == later
+    task_x[OPEN_COLUMN] = task[MISSING]
+    for column in range(AGE_COLUMN, NUM_TASK_FEATURES):
+        task_x[column] = 0.0
+    if stage == READIED:
+        allow_task(task_pe, action_mask, mode, slot, pes)
+    else:
+        forbid_task(action_mask, mode, slot, pes)
+        for p in range(pes):
+            task_pe[p, 1] = task_pe[p, 2] = 0.0
+
+
+@compiled
+def allow_task(task_pe, action_mask, mode, slot, pes):
+    """Put the actions of a ready task into the mask."""
+    if mode == ORDER_ONLY:
+        action_mask[slot] = 1
+    elif mode != MAP_ONLY:
+        for p in range(pes):
+            action_mask[slot * pes + p] = task_pe[p, 3] == 1.0
+
+
+@compiled
+def show_estimate(scalar, reach, pe, task_pe, p, per_scale):
+    """Write the estimated wait for the data of a ready task and its finish on a PE."""
+    pair = task_pe[p]
+    if pair[3] == 1.0:
+        now = scalar[NOW]
+        wait = reach[p] if scalar[RELATIVE] else max(reach[p] - now, 0)
+        pair[1] = wait * per_scale
+        pair[2] = pair[0] + max(wait, pe[AVAILABLE, p] - now) * per_scale
+
+
+@compiled
+def show_ready(scalar, ready, task, reach, pe, task_x, task_pe, per_scale, first, last):
+    """Write what time changes of the ready tasks, and their estimates on PEs first..last-1."""
+    for i in range(scalar[READY]):
+        slot = ready[i]
+        task_x[slot, AGE_COLUMN] = (scalar[NOW] - task[slot, READY_AT]) * per_scale
+        for p in range(first, last):
+            show_estimate(scalar, reach[slot], pe, task_pe[slot], p, per_scale)
+
+
+@compiled
+def show_waiting(scalar, executable, task, task_x, per_scale):
+    """Write what time changes of the executable tasks."""
+    now = scalar[NOW]
+    for i in range(scalar[EXECUTABLE]):
+        slot = executable[i]
+        task_x[slot, AGE_COLUMN] = (now - task[slot, READY_AT]) * per_scale
+        task_x[slot, DATA_COLUMN] = max(task[slot, DATA_AT] - now, 0) * per_scale
+
+
+@compiled
+def show_pes(scalar, pe, task, pe_x, task_x, pes, per_scale):
+    """Write what changes of the PEs and of the tasks that run on them."""
+    now, per_now = scalar[NOW], 1.0 / max(scalar[NOW], 1)
+    for p in range(pes):
+        features, slot, worked, left = pe_x[p], pe[TASK, p], pe[BUSY, p], 0
+        if slot >= 0:
+            ran, left = now - task[slot, STARTED_AT], max(pe[EXPECTED, p] - now, 0)
+            worked += ran
+            task_x[slot, RUN_COLUMN] = ran * per_scale
+            task_x[slot, LEFT_COLUMN] = left * per_scale
+        features[0] = slot >= 0
+        features[1] = left * per_scale
+        features[2] = pe[QUEUED, p] * per_scale
+        features[3] = max(pe[AVAILABLE, p] - now, 0) * per_scale
+        features[4] = worked * per_now
+
+
+@compiled
+def show_progress(job, task, fact, size, now, features, per_scale):
+    """Write how far a job has come; `task` are its rows of State.task, `fact` of Tables.fact."""
+    longest, path, work, total, placed = 0.0, 0.0, 0.0, 0.0, 0
+    for t in range(size):
+        stage = task[t, STAGE]
+        longest = max(longest, fact[t, PATH])
+        total += fact[t, MEAN]
+        if stage != DONE:
+            path = max(path, fact[t, PATH])
+            work += fact[t, MEAN]
+        placed += stage >= ASSIGNED
+    age = now - job[ARRIVED]
+    features[0] = age * per_scale
+    features[1] = 1.0 - job[OPEN] / size
+    features[2] = placed / size
+    features[3] = path * per_scale
+    features[4] = work * per_scale
+    features[5] = total * per_scale
+    features[6] = (age + path) / max(longest, 1.0)
+
+
+@compiled
+def show_global(scalar, ready, number, real, features, first_ready):
+    """Write what concerns the whole system, and which task is the first that is ready."""
+    now, unit = scalar[NOW], real[TIME_SCALE]
+    left = 1.0 - scalar[INJECTED] / number[TOTAL_JOBS]
+    if number[PROTOCOL] == LEGACY:
+        left = 1.0 - now / number[HORIZON]
+    features[0] = scalar[JOBS] / number[CAPACITY]
+    features[1] = math.log1p(np.float64(scalar[READY]))
+    features[2] = scalar[LAST_GAP] / unit
+    features[3] = (now - scalar[LAST_STAMP]) / unit
+    features[4] = scalar[INJECTED] * unit / (now + unit)
+    features[5] = left
+    features[6] = real[NOISE]
+    features[7] = scalar[JOBS] == number[CAPACITY]
+    first_ready[0] = np.int32(ready[0]) if scalar[READY] > 0 else np.int32(0)
+
+
+@compiled
+def may_wait(scalar, number, pe):
+    """Tell whether something will happen if the ready tasks are left waiting."""
+    arrives = scalar[NEXT_SEEN] < NEVER and scalar[JOBS] < number[CAPACITY]
+    happens = arrives or scalar[EXECUTABLE] > 0 or scalar[PENDING] > 0
+    for p in range(number[PES]):
+        happens |= pe[TASK, p] >= 0
+    return happens
+
+
+@compiled
+def show_mode(state, tables, action_mask, lane):
+    """Write those actions of the mask that do not belong to one task."""
+    scalar, mode = state.scalar[lane], state.setting[MODE]
+    number = tables.number[scalar[ROW]]
+    if scalar[STATUS] != RUNNING:
+        for action in range(action_mask.shape[0]):
+            action_mask[action] = 0
+    elif mode == MAP_ONLY:
+        for p in range(number[PES]):
+            slot = state.ready[lane, 0]
+            action_mask[p] = nominal_duration(state, tables, lane, slot, p) >= 0
+    elif mode == LATE_BINDING:
+        action_mask[action_mask.shape[0] - 1] = may_wait(scalar, number, state.pe[lane])
+
+
+@compiled
+def show_jobs(state, tables, observation, lane):
+    """Bring the rows of jobs and tasks up to date."""
+    scalar, mode, pes = state.scalar[lane], state.setting[MODE], state.pe.shape[2]
+    row, tasks = scalar[ROW], tables.duration.shape[2]
+    for j in range(state.job.shape[1]):
+        job = state.job[lane, j]
+        present = job[NUMBER] + 1 if job[PROFILE] >= 0 else 0
+        if present != job[SHOWN]:
+            if job[SHOWN] > 0:
+                hide_job(state, tables, observation, lane, j)
+            if present > 0:
+                show_graph(state, tables, observation, lane, j)
+            job[SHOWN] = present
+        if present > 0:
+            show_progress(
+                job, state.task[lane, j * tasks : (j + 1) * tasks], tables.fact[row, job[PROFILE]],
+                tables.size[row, job[PROFILE]], scalar[NOW], observation.job_x[lane, j],
+                1.0 / tables.real[row, TIME_SCALE],
+            )  # fmt: skip
+    for i in range(scalar[CHANGED]):
+        slot = state.changed[lane, i]
+        task = state.task[lane, slot]
+        task[MARKED] = 0
+        if task[STAGE] != ABSENT:
+            observation.task_on[lane, slot] = np.int32(task[PE])
+            show_task(
+                task, observation.task_x[lane, slot], observation.task_pe[lane, slot],
+                observation.action_mask[lane], mode, slot, pes,
+            )  # fmt: skip
+    scalar[CHANGED] = 0
+
+
+@compiled
+def show_afresh(state, tables, observation, lane):
+    """Clear the observation of a lane, and mark all of its tasks as changed."""
+    scalar = state.scalar[lane]
+    row, action_mask = scalar[ROW], observation.action_mask[lane]
+    show_platform(
+        tables.number[row], tables.real[row], tables.pe_fact[row], tables.transfer[row],
+        observation.pe_x[lane], observation.pe_mask[lane], observation.pe_pe[lane],
+        observation.pe_cluster[lane],
+    )  # fmt: skip
+    for action in range(action_mask.shape[0]):
+        action_mask[action] = 0
+    for j in range(state.job.shape[1]):
+        state.job[lane, j, SHOWN] = 0
+        hide_job(state, tables, observation, lane, j)
+    for slot in range(state.task.shape[1]):
+        mark(state, lane, slot)
+
+
+@compiled
+def observe(state, tables, observation, lane, fresh):
+    """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
+    scalar, pe, task = state.scalar[lane], state.pe[lane], state.task[lane]
+    if fresh:
+        show_afresh(state, tables, observation, lane)
+    show_jobs(state, tables, observation, lane)
+    row, task_x = scalar[ROW], observation.task_x[lane]
+    pes, per_scale = tables.number[row, PES], 1.0 / tables.real[row, TIME_SCALE]
+    show_waiting(scalar, state.executable[lane], task, task_x, per_scale)
+    show_pes(scalar, pe, task, observation.pe_x[lane], task_x, pes, per_scale)
+    first, last = 0, pes
+    if not fresh and scalar[CALL] == scalar[SHOWN_CALL]:
+        first, last = scalar[LAST_PE], scalar[LAST_PE] + 1
+    scalar[SHOWN_CALL] = scalar[CALL]
+    show_ready(
+        scalar, state.ready[lane], task, state.reach[lane], pe, task_x, observation.task_pe[lane],
+        per_scale, first, last,
+    )  # fmt: skip
+    show_global(
+        scalar, state.ready[lane], tables.number[row], tables.real[row],
+        observation.global_x[lane], observation.first_ready[lane],
+    )  # fmt: skip
+    show_mode(state, tables, observation.action_mask[lane], lane)
+
+
+@compiled
+def copy_observation(source, target, lane):
+    """Copy the observation of a lane."""
+    copy_row(source.task_x, lane, target.task_x, lane)
+    copy_row(source.task_mask, lane, target.task_mask, lane)
+    copy_row(source.task_pe, lane, target.task_pe, lane)
+    copy_row(source.task_on, lane, target.task_on, lane)
+    copy_row(source.task_depth, lane, target.task_depth, lane)
+    copy_row(source.job_x, lane, target.job_x, lane)
+    copy_row(source.job_mask, lane, target.job_mask, lane)
+    copy_row(source.pe_x, lane, target.pe_x, lane)
+    copy_row(source.pe_mask, lane, target.pe_mask, lane)
+    copy_row(source.pe_pe, lane, target.pe_pe, lane)
+    copy_row(source.pe_cluster, lane, target.pe_cluster, lane)
+    copy_row(source.edges, lane, target.edges, lane)
+    copy_row(source.edge_x, lane, target.edge_x, lane)
+    copy_row(source.edge_mask, lane, target.edge_mask, lane)
+    copy_row(source.global_x, lane, target.global_x, lane)
+    copy_row(source.first_ready, lane, target.first_ready, lane)
+    copy_row(source.action_mask, lane, target.action_mask, lane)
+
+
+# --- One lane: what an environment does ------------------------------------------------------
+
+
+@compiled
+def restart_lane(state, tables, observation, seed, lane):
+    """Begin the episode with the given seed, or the next of the lane where it is negative.
+
+    Where there are two rows of instances a lane, those of its episodes alternate.
+    """
+    scalar = state.scalar[lane]
+    if seed >= 0:
+        scalar[BASE_SEED] = scalar[SEED] = seed
+        scalar[EPISODE] = 0
+    else:
+        scalar[EPISODE] += 1
+        scalar[SEED] = np.int64(derive(np.uint64(scalar[BASE_SEED]), scalar[EPISODE]))
+    if tables.number.shape[0] > 1:
+        scalar[ROW] = 2 * lane + 1 - scalar[ROW] % 2
+    reset_lane(state, tables, lane)
+    observe(state, tables, observation, lane, True)
+
+
+@compiled
+def is_legal(state, tables, lane, action):
+    """Tell whether an action is legal."""
+    mode, places, pes = state.setting[MODE], state.task.shape[1], state.pe.shape[2]
+    scalar = state.scalar[lane]
+    if scalar[STATUS] != RUNNING or action < 0:
+        return False
+    if mode == MAP_ONLY:
+        slot, p = state.ready[lane, 0], action
+    elif mode == ORDER_ONLY:
+        slot, p = action, 0
+    else:
+        slot, p = action // pes, action % pes
+        if mode == LATE_BINDING and slot == places and p == 0:
+            return may_wait(scalar, tables.number[scalar[ROW]], state.pe[lane])
+    if slot >= places or p >= tables.number[scalar[ROW], PES]:
+        return False
+    if state.task[lane, slot, STAGE] != READIED:
+        return False
+    return mode == ORDER_ONLY or nominal_duration(state, tables, lane, slot, p) >= 0
+
+
+@compiled
+def apply_action(state, tables, lane, action):
+    """Apply a legal action and go to the next decision."""
+    mode, places, pes = state.setting[MODE], state.task.shape[1], state.pe.shape[2]
+    slot, p = action // pes, action % pes
+    if mode == MAP_ONLY:
+        slot, p = state.ready[lane, 0], action
+    elif mode == ORDER_ONLY:
+        slot = action
+        p = earliest_pe(state, tables, lane, slot)[0]
+    if slot == places:
+        state.scalar[lane, DECISIONS] += 1
+        pass_time(state, tables, lane)
+    else:
+        assign_task(state, tables, lane, slot, p)
+
+
+@compiled
+def rule_action(state, tables, lane, rule):
+    """Return the action of a rule, as far as the mode lets it choose; -1 at the end.
+
+    If tasks come in the order of the list, the rule gives the first one a PE; if the PE is that
+    of the earliest finish, the rule chooses the task.
+    """
+    if state.scalar[lane, STATUS] != RUNNING:
+        return np.int64(-1)
+    mode = state.setting[MODE]
+    if mode == MAP_ONLY:
+        return np.int64(rule_pe(state, tables, lane, rule, state.ready[lane, 0]))
+    slot, p = rule_choice(state, tables, lane, rule)
+    return np.int64(slot) if mode == ORDER_ONLY else np.int64(slot * state.pe.shape[2] + p)
+
+
+@inlined
+def play_action(state, tables, outcome, action, lane):
+    """Apply an action, legal or not, and write its reward and what became of the episode."""
+    scalar = state.scalar[lane]
+    scalar[ELAPSED] += 1
+    legal = is_legal(state, tables, lane, action)
+    outcome.invalid[lane] = not legal
+    outcome.reward[lane] = INVALID_ACTION_REWARD
+    outcome.elapsed[lane] = 0
+    if legal:
+        now, jobs, finished = scalar[NOW], scalar[JOB_TIME], scalar[FINISHED_JOBS]
+        apply_action(state, tables, lane, action)
+        outcome.elapsed[lane] = scalar[NOW] - now
+        if state.setting[REWARD] == COMPBONUS_REWARD:
+            bonus = COMPLETION_BONUS * (scalar[FINISHED_JOBS] - finished)
+            outcome.reward[lane] = bonus - TIME_PENALTY * (scalar[NOW] - now)
+        else:
+            unit = tables.real[scalar[ROW], TIME_SCALE]
+            outcome.reward[lane] = -(scalar[JOB_TIME] - jobs) / unit
+    limit, status = state.setting[STEP_LIMIT], scalar[STATUS]
+    if status == RUNNING and 0 < limit <= scalar[ELAPSED]:
+        status = TRUNCATED
+    outcome.terminated[lane] = status == FINISHED or status == STUCK
+    outcome.truncated[lane] = status == TRUNCATED
+    return status
+
+
+@compiled
+def write_log(state, outcome, lane):
+    """Copy the result of a lane, as far as it has come."""
+    copy_row(state.scalar, lane, outcome.scalar, lane)
+    copy_row(state.pe, lane, outcome.pe, lane)
+    if state.setting[LOGGING]:
+        for i in range(state.scalar[lane, STARTED]):
+            for column in range(NUM_TASK_LOG_COLUMNS):
+                outcome.task_log[lane, i, column] = state.task_log[lane, i, column]
+        for i in range(state.scalar[lane, INJECTED]):
+            for column in range(NUM_JOB_LOG_COLUMNS):
+                outcome.job_log[lane, i, column] = state.job_log[lane, i, column]
+
+
+@compiled
+def step_lane(state, tables, observation, final, outcome, action, autoreset, lane):
+    """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
+
+    The last observation of an episode that is followed by another goes to `final`.
+    """
+    status = play_action(state, tables, outcome, action, lane)
+    if status != RUNNING:
+        write_log(state, outcome, lane)
+    if not outcome.invalid[lane]:
+        observe(state, tables, observation, lane, False)
+    if status != RUNNING and autoreset:
+        copy_observation(observation, final, lane)
+        restart_lane(state, tables, observation, -1, lane)
+
+
+# --- Blocks of lanes, and all lanes: the compiled entry points -------------------------------
+
+# The parallel loops count references to each of some sixty arrays for every call they make;
+# a call that does a block of lanes makes that cheap.
+
+
+@inlined
+def block_end(state, block):
+    """Return the lane behind a block of `LANES_PER_BLOCK` lanes."""
+    return min((block + 1) * LANES_PER_BLOCK, state.scalar.shape[0])
+
+
+@inlined
+def num_blocks(state):
+    """Return the number of blocks."""
+    return (state.scalar.shape[0] + LANES_PER_BLOCK - 1) // LANES_PER_BLOCK
+
+
+@compiled
+def reset_block(state, tables, observation, seeds, chosen, block):
+    """Restart the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            restart_lane(state, tables, observation, seeds[lane], lane)
+
+
+@compiled
+def step_block(state, tables, observation, final, outcome, actions, autoreset, chosen, block):
+    """Step the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            action = actions[lane]
+            step_lane(state, tables, observation, final, outcome, action, autoreset, lane)
+
+
+@compiled
+def observe_block(state, tables, observation, block):
+    """Write the observations of a block afresh."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        observe(state, tables, observation, lane, True)
+
+
+@compiled
+def rule_action_block(state, tables, rule, actions, block):
+    """Write the actions of a rule for a block; -1 where an episode is over."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        actions[lane] = rule_action(state, tables, lane, rule)
+
+
+@compiled
+def run_rule_block(state, tables, outcome, rule, block):
+    """Play the lanes of a block to their end under a rule."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        run_rule(state, tables, lane, rule)
+        write_log(state, outcome, lane)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def reset_batch(state, tables, observation, seeds, chosen):
+    """Restart the chosen lanes."""
+    for block in prange(num_blocks(state)):
+        reset_block(state, tables, observation, seeds, chosen, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def step_batch(state, tables, observation, final, outcome, actions, autoreset, chosen):
+    """Step the chosen lanes."""
+    for block in prange(num_blocks(state)):
+        step_block(
+            state, tables, observation, final, outcome, actions, autoreset, chosen,
+            np.int64(block),
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def observe_batch(state, tables, observation):
+    """Write all observations afresh."""
+    for block in prange(num_blocks(state)):
+        observe_block(state, tables, observation, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def rule_action_batch(state, tables, rule, actions):
+    """Write the action of a rule for each lane; -1 where an episode is over."""
+    for block in prange(num_blocks(state)):
+        rule_action_block(state, tables, rule, actions, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def run_rule_batch(state, tables, outcome, rule):
+    """Play every lane to its end under a rule."""
+    for block in prange(num_blocks(state)):
+        run_rule_block(state, tables, outcome, rule, np.int64(block))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from dispatchgym.envs.soc import kernel, static
 from dispatchgym.envs.soc.instance import (
@@ -15,7 +18,7 @@ from dispatchgym.envs.soc.instance import (
     Platform,
 )
 
-__all__ = ["empty_state", "empty_tables", "lay"]
+__all__ = ["clear_row", "empty_state", "empty_tables", "fits", "given_jobs", "lay"]
 
 
 def empty_tables(limits: Limits, rows: int, given: tuple[int, int] = (0, 0)) -> kernel.Tables:
@@ -41,6 +44,9 @@ def empty_tables(limits: Limits, rows: int, given: tuple[int, int] = (0, 0)) -> 
         bandwidth=np.ones((rows, pes, pes)),
         memory_bandwidth=np.ones((rows, pes)),
         fact=np.zeros((rows, profiles, tasks, kernel.NUM_FACTS)),
+        pe_fact=np.zeros((rows, pes, kernel.NUM_PE_FACTS)),
+        transfer=np.zeros((rows, pes, pes)),
+        delay=np.zeros((rows, profiles, edges)),
         optimistic=np.zeros((rows, profiles, tasks, pes)),
         arrival=np.zeros((rows, given[0], 2), np.int64),
         realised=np.full((rows, given[1], tasks), -1, np.int64),
@@ -71,10 +77,34 @@ def empty_state(limits: Limits, lanes: int, mode: int, log: bool) -> kernel.Stat
         ready=np.zeros((lanes, places), np.int64),
         executable=np.zeros((lanes, places), np.int64),
         pending=np.zeros((lanes, places), np.int64),
+        changed=np.zeros((lanes, places), np.int64),
         event=np.zeros((lanes, places, kernel.NUM_EVENT_COLUMNS), np.int64),
         task_log=np.full((lanes, logged * limits.tasks, kernel.NUM_TASK_LOG_COLUMNS), -1, np.int64),
         job_log=np.full((lanes, logged, kernel.NUM_JOB_LOG_COLUMNS), -1, np.int64),
     )
+
+
+def given_jobs(instance: Instance) -> tuple[int, int]:
+    """Return how many jobs' arrivals are given, and how many jobs' durations."""
+    workload = instance.workload
+    return (
+        0 if workload.arrivals is None else len(workload.arrivals),
+        0 if workload.durations is None else len(workload.durations),
+    )
+
+
+def fits(instance: Instance, limits: Limits, given: tuple[int, int]) -> bool:
+    """Tell whether arrays of these sizes can hold an instance."""
+    found = (*astuple(instance.limits), *given_jobs(instance))
+    return all(size <= most for size, most in zip(found, (*astuple(limits), *given), strict=True))
+
+
+def clear_row(tables: kernel.Tables, row: int) -> None:
+    """Make a row as if no instance had been in it."""
+    for array in tables:
+        array[row] = 0
+    tables.duration[row] = UNSUPPORTED
+    tables.realised[row] = -1
 
 
 def lay(instance: Instance, tables: kernel.Tables, row: int) -> None:
@@ -88,6 +118,8 @@ def lay(instance: Instance, tables: kernel.Tables, row: int) -> None:
         tables.arrival[row, : len(workload.arrivals)] = workload.arrivals
     if workload.durations is not None:
         tables.realised[row, : len(workload.durations), : instance.max_tasks] = workload.durations
+    tables.pe_fact[row, :pes] = _pe_facts(instance)
+    tables.transfer[row, :pes, :pes] = _mean_volume(instance) / platform.bandwidth
     for k, profile in enumerate(instance.profiles):
         _lay_profile(profile, platform, tables, (row, k))
 
@@ -126,6 +158,7 @@ def _lay_profile(
     tables.predecessor_start[place][: tasks + 1] = profile.predecessor_start
     tables.predecessor[place][:edges] = profile.predecessors
     tables.volume[place][:edges] = profile.predecessor_volume
+    tables.delay[place][:edges] = profile.predecessor_volume * platform.slowness
     tables.successor_start[place][: tasks + 1] = profile.successor_start
     tables.successor[place][:edges] = profile.successors
     cost = static.optimistic_cost(profile, platform)
@@ -140,7 +173,68 @@ def _facts(
     facts = np.zeros((profile.num_tasks, kernel.NUM_FACTS))
     facts[:, kernel.LEAST] = profile.min_duration
     facts[:, kernel.MEAN] = profile.mean_duration
+    facts[:, kernel.MOST] = profile.duration.max(axis=1)
+    facts[:, kernel.SPREAD] = profile.duration.std(axis=1, where=profile.supported)
     facts[:, kernel.UPWARD] = static.upward_rank(profile, platform)
-    facts[:, kernel.OPTIMISTIC] = cost.mean(axis=1, where=profile.supported)
+    facts[:, kernel.DOWNWARD] = static.downward_rank(profile, platform)
     facts[:, kernel.PATH] = profile.min_duration + profile.tail
+    facts[:, kernel.OPTIMISTIC] = cost.mean(axis=1, where=profile.supported)
+    facts[:, kernel.DESCENDANTS] = _work_after(
+        profile.successor_start, profile.successors, profile.mean_duration
+    )
+    facts[:, kernel.SHARE] = profile.supported.mean(axis=1)
+    facts[:, kernel.PREDECESSORS] = np.diff(profile.predecessor_start)
+    facts[:, kernel.SUCCESSORS] = np.diff(profile.successor_start)
+    facts[:, kernel.DEPTH] = profile.depth
+    return facts
+
+
+@njit(cache=True)
+def _work_after(
+    successor_start: npt.NDArray[np.int64],
+    successors: npt.NDArray[np.int64],
+    weight: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return the summed weight of all descendants of each task."""
+    tasks = len(weight)
+    total, met, found = np.zeros(tasks), np.full(tasks, -1), np.zeros(tasks, np.int64)
+    for root in range(tasks):
+        found[0], count, i = root, 1, 0
+        while i < count:
+            task = found[i]
+            for e in range(successor_start[task], successor_start[task + 1]):
+                other = successors[e]
+                if met[other] != root:
+                    met[other] = root
+                    found[count] = other
+                    count += 1
+                    total[root] += weight[other]
+            i += 1
+    return total
+
+
+def _mean_volume(instance: Instance) -> float:
+    """Return the mean volume of an edge over the jobs that arrive, 0 if there are no edges."""
+    chances = instance.workload.probabilities
+    pairs = list(zip(chances, instance.profiles, strict=True))
+    edges = sum(chance * profile.num_edges for chance, profile in pairs)
+    volume = sum(chance * profile.predecessor_volume.sum() for chance, profile in pairs)
+    return float(volume / edges) if edges > 0 else 0.0
+
+
+def _pe_facts(instance: Instance) -> npt.NDArray[np.float64]:
+    """Return what is known of each PE, (P, NUM_PE_FACTS); means over arriving tasks."""
+    facts = np.zeros((instance.num_pes, kernel.NUM_PE_FACTS))
+    total = 0.0
+    for chance, profile in zip(instance.workload.probabilities, instance.profiles, strict=True):
+        least = np.maximum(profile.min_duration, 1)[:, None]
+        slowness = np.maximum(profile.duration, 1) / least
+        facts[:, kernel.SLOWNESS] += chance * (slowness * profile.supported).sum(axis=0)
+        facts[:, kernel.SUPPORT] += chance * profile.supported.sum(axis=0)
+        fastest = profile.duration == profile.min_duration[:, None]
+        facts[:, kernel.FASTEST] += chance * fastest.sum(axis=0)
+        total += chance * profile.num_tasks
+    facts[:, kernel.SLOWNESS] /= np.maximum(facts[:, kernel.SUPPORT], 1e-12)
+    facts[:, kernel.SUPPORT : kernel.CLUSTER] /= total
+    facts[:, kernel.CLUSTER] = instance.platform.pe_cluster
     return facts
