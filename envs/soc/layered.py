@@ -38,7 +38,7 @@ _ACCELERATORS_A_CLUSTER = 4
 
 # Streams of the keyed random numbers; the kernel's are below 16.
 (SIZE, SHAPE, LEVEL, PARENTS, PARENT, REACH, VOLUME, WORK, FAMILY, SPREAD, CLASSES, SPEED, ABLE,
- SPEED_UP) = range(16, 30)  # fmt: skip
+ SPEED_UP, PART) = range(16, 31)  # fmt: skip
 
 
 def spread(seed: int, stream: int, index: int, low: float, high: float, place: int = 0) -> float:
@@ -213,6 +213,27 @@ def _fill_times(
                 draw = uniform(seed, SPREAD, index, task * clusters + cluster)
                 factor = 1.0 + beta * (draw - 0.5)
                 duration[task, pe] = max(int(work * factor / speed[cluster, kind] + 0.5), 1)
+
+
+def spread_times(seed: int, duration: IntArray, beta: float) -> IntArray:
+    """Return times (T, P), each longer or shorter by up to beta / 2 of it.
+
+    Times above zero stay above, zero and `UNSUPPORTED` stay as they are.
+    """
+    changed = duration.copy()
+    if beta:
+        _spread_all(np.uint64(seed), beta, changed)
+    return changed
+
+
+@compiled
+def _spread_all(seed: np.uint64, beta: float, duration: IntArray) -> None:
+    tasks, pes = duration.shape
+    for task in range(tasks):
+        for pe in range(pes):
+            if duration[task, pe] > 0:
+                factor = 1.0 + beta * (uniform(seed, SPREAD, 0, task * pes + pe) - 0.5)
+                duration[task, pe] = max(int(duration[task, pe] * factor + 0.5), 1)
 
 
 # ---------------------------------------------------------------- platforms

@@ -104,23 +104,12 @@ class Attached:
         platform: Platform,
     ) -> JobProfile:
         """Return a job profile with times (T, P) spread, and volumes if there is a ratio."""
-        spread = self._spread(duration)
+        spread = layered.spread_times(self.seed, duration, self.beta)
         table = np.array(edges, np.int64).reshape(-1, 3)
         if self.ccr is not None and platform.slowness:
             mean = self.ccr * float(spread.mean()) / platform.slowness
             table[:, 2] = layered.draw_volumes(self.seed, 0, len(table), mean)
         return JobProfile(name, tuple(task_names), spread, table)
-
-    def _spread(self, duration: IntArray) -> IntArray:
-        if not self.beta:
-            return duration
-        keys = np.arange(duration.size).reshape(duration.shape)
-        draw = np.vectorize(
-            lambda key: layered.spread(self.seed, layered.SPREAD, 0, -0.5, 0.5, int(key)),
-            otypes=[np.float64],
-        )
-        longer = np.rint(duration * (1.0 + self.beta * draw(keys))).astype(np.int64)
-        return np.where(duration > 0, np.maximum(longer, 1), 0)
 
 
 def _uniform_platform(name: str, count: int, bandwidth: float) -> Platform:
