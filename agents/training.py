@@ -381,7 +381,7 @@ class _Reinforcement(BaseCallback):
             trainer._tick("ppo")
 
     def _on_step(self) -> bool:
-        buffer = self.model.rollout_buffer
+        buffer = getattr(self.model, "rollout_buffer", None)
         if isinstance(buffer, TimedRolloutBuffer):
             buffer.note(self.simulation.step_infos()["elapsed"])
         self.trainer.progress.decisions = self.num_timesteps

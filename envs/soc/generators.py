@@ -6,7 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +30,7 @@ __all__ = [
     "FixedGenerator",
     "Generator",
     "LayeredGenerator",
+    "MixedGenerator",
     "batch",
     "generator",
     "make_instance",
@@ -208,6 +209,36 @@ class LayeredGenerator:
         )
 
 
+@dataclass(frozen=True)
+class MixedGenerator:
+    """Takes the instance of each seed from one of several sources.
+
+    Attributes:
+        parts: the sources, of equal chance.
+
+    Raises:
+        ParameterError: there are none.
+    """
+
+    parts: tuple[Generator, ...]
+
+    def __post_init__(self) -> None:
+        """Check that there is something to choose from."""
+        if not self.parts:
+            raise ParameterError("parts: found none, expected at least one generator")
+
+    @property
+    def limits(self) -> Limits:
+        """Largest sizes of any part."""
+        sizes = np.array([astuple(part.limits) for part in self.parts]).max(axis=0)
+        return Limits(*(int(size) for size in sizes))
+
+    def generate(self, seed: int) -> Instance:
+        """Return the instance of a seed in 0..2^64-1."""
+        part = layered.pick(_seed(seed), layered.PART, 0, len(self.parts))
+        return self.parts[part].generate(seed)
+
+
 def _scale_of(interval: float) -> float:
     """Return the scale whose truncated exponential has this mean."""
     return max(1.0 / math.log1p(1.0 / max(interval, 1e-9)), 1e-3)
@@ -316,6 +347,8 @@ def scenarios() -> list[str]:
     the system), ``-n50`` (measured jobs), ``-ccr50`` (random jobs whose transfers take 50 % as
     long as tasks), ``-shared`` (transfers by way of memory), ``-strict`` (late finishes of DS3),
     and ``-a15@1600`` (frequency of a cluster in MHz).
+
+    Names joined by ``+``, as in ``top3-p5+top3-gen``, take each seed's instance from one of them.
     """
     return list(_USUAL)
 
@@ -490,6 +523,8 @@ def generator(scenario: str) -> Generator:
         raise ScenarioError(f"scenario: found {scenario!r}, expected a name")
     if len(scenario) > _LONGEST:
         raise ScenarioError(unknown_name("scenario", scenario[:60], scenarios()))
+    if "+" in scenario:
+        return MixedGenerator(tuple(generator(part) for part in scenario.split("+")))
     try:
         if scenario.startswith(("single-", "batch-")):
             return FixedGenerator(_few_jobs(scenario))

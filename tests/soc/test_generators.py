@@ -11,6 +11,7 @@ from dispatchgym.envs.soc.generators import (
     FixedGenerator,
     Generator,
     LayeredGenerator,
+    MixedGenerator,
     batch,
     generator,
     make_instance,
@@ -291,3 +292,21 @@ def test_batches_of_own_jobs():
     assert found.workload.arrivals[:, 0].tolist() == [1, 1, 0]
     assert found.workload.probabilities.tolist() == pytest.approx([1 / 3, 2 / 3])
     assert found.known == {"bound_us": 70}
+
+
+def test_a_mixture_takes_each_seed_from_one_of_its_parts():
+    names = ("top3-p5-q5", "top3-gen-noise20")
+    mixed, parts = generator("+".join(names)), [generator(name) for name in names]
+    taken = []
+    for seed in range(40):
+        made = mixed.generate(seed)
+        part = int(made.name.startswith("top3-gen"))
+        assert made.name == parts[part].generate(seed).name
+        taken.append(part)
+    assert 5 < sum(taken) < 35
+    assert mixed.limits.capacity == 5
+    assert mixed.limits.tasks == parts[1].limits.tasks
+    with pytest.raises(ScenarioError, match="top3-pp"):
+        generator("top3-p5+top3-pp")
+    with pytest.raises(ParameterError, match="parts: found none"):
+        MixedGenerator(())
