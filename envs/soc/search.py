@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit, prange
 
 from dispatchgym.envs.core.rng import derive
 from dispatchgym.envs.soc.instance import Limits
@@ -59,6 +60,8 @@ __all__ = [
     "first_ready",
     "improve",
     "judge",
+    "label",
+    "label_batch",
     "lay_down",
     "plan",
     "plan_greedily",
@@ -436,7 +439,7 @@ def _release(problem: Problem, own: int, node: int, ready: int) -> int:
 
 
 @inlined
-def _judge_committed(problem: Problem, own: int, now: int) -> float:
+def _judge_committed(problem: Problem, own: int, now: np.int64) -> float:
     """Return the cost of the plan if ready tasks are given to their PEs at once."""
     count, pes = problem.size[own, OPEN], problem.free.shape[1]
     active, until = problem.active[own], problem.until[own]
@@ -733,3 +736,95 @@ def lay_down(state: State, lane: int, problem: Problem, own: int) -> None:
         after[place] = latest[p]
         latest[p] = place
     set_plan(state, lane, problem.known_pe[own], after)
+
+
+# --- Judging actions -------------------------------------------------------------------------
+
+
+@inlined
+def _leads(state: State, lane: int, problem: Problem, own: int, place: int) -> bool:
+    """Tell whether the last plan puts no other ready task before this one on its PE."""
+    rank, pe = problem.known_rank[own], problem.known_pe[own]
+    for k in range(state.scalar[lane, READY]):
+        other = state.ready[lane, k]
+        if pe[other] == pe[place] and rank[other] < rank[place]:
+            return False
+    return True
+
+
+@compiled
+def _cost_of_action(
+    problem: Problem, own: int, i: int, p: int, now: int, moves: int, hot: float, cold: float
+) -> float:
+    """Return the cost of the best plan met that gives task i to PE p first."""
+    _recall(problem, own)
+    _find_positions(problem, own)
+    problem.pe[own, i] = p
+    _shift(problem, own, problem.position[own, i], 0)
+    problem.size[own, PINNED] = 1
+    cost = improve(problem, own, True, now, moves, hot, cold)
+    problem.size[own, PINNED] = 0
+    return cost
+
+
+@compiled
+def label(
+    state: State,
+    tables: Tables,
+    lane: int,
+    problem: Problem,
+    own: int,
+    moves: int,
+    moves_each: int,
+    seed: int,
+    costs: npt.NDArray[np.float32],
+) -> None:
+    """Judge every action of mode ``commit_ready`` by the best plan that begins with it.
+
+    Args:
+        state: of the lane.
+        tables: of the instance.
+        lane: lane of the state.
+        problem: keeps the lane's plan from one decision to the next.
+        own: lane of the problem.
+        moves: number of moves to find the best plan.
+        moves_each: number of moves for each action that this plan does not begin with.
+        seed: of the moves.
+        costs: float32 (S P,), filled with what each action costs more than the best one, in
+            microseconds of latency of all jobs in the system together; infinity if not legal.
+    """
+    scalar, pes = state.scalar[lane], state.pe.shape[2]
+    best = plan(state, tables, lane, problem, own, True, moves, seed)
+    unit = tables.real[scalar[ROW], TIME_SCALE]
+    now, hot, cold = scalar[NOW], 0.5 * HOT * unit, COLD * unit
+    for action in range(costs.size):
+        costs[action] = np.inf
+    least = best
+    for k in range(scalar[READY]):
+        place = state.ready[lane, k]
+        i = problem.number[own, place]
+        for p in range(pes):
+            if problem.duration[own, i, p] < 0:
+                continue
+            cost = best
+            if problem.known_pe[own, place] != p or not _leads(state, lane, problem, own, place):
+                cost = _cost_of_action(problem, own, i, p, now, moves_each, hot, cold)
+            costs[place * pes + p] = cost
+            least = min(least, cost)
+    for action in range(costs.size):
+        costs[action] -= least
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def label_batch(
+    state: State,
+    tables: Tables,
+    problem: Problem,
+    moves: int,
+    moves_each: int,
+    seed: int,
+    costs: npt.NDArray[np.float32],
+) -> None:
+    """Judge the actions of every lane, in parallel; costs: float32 (B, S P). See `label`."""
+    for lane in prange(costs.shape[0]):
+        label(state, tables, lane, problem, lane, moves, moves_each, seed, costs[lane])

@@ -456,8 +456,8 @@ class _Run:
     def _check_completeness(self) -> None:
         """A finished job has all its tasks, and every job is finished unless the run is cut."""
         started: dict[int, int] = defaultdict(int)
-        for job, _ in self.record:
-            started[job] += 1
+        for number, _ in self.record:
+            started[number] += 1
         for job in self.jobs:
             size = self.profile(job.job).num_tasks
             if (job.finish >= 0 or not self.cut) and started[job.job] < size:
