@@ -11,10 +11,11 @@ from gymnasium import spaces
 
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.kernel_env import KernelEnv
+from dispatchgym.envs.core.rng import derive
 from dispatchgym.envs.core.scenario import resolve
 from dispatchgym.envs.core.simulation import Simulation, check_choice, copy_nested
 from dispatchgym.envs.core.vector_env import KernelVectorEnv
-from dispatchgym.envs.soc import kernel, layout
+from dispatchgym.envs.soc import kernel, lanes, layout, observation
 from dispatchgym.envs.soc.generators import FixedGenerator, Generator, generator
 from dispatchgym.envs.soc.instance import Instance
 from dispatchgym.envs.soc.parsers import load
@@ -25,7 +26,7 @@ __all__ = ["MODES", "OBSERVATION_KEYS", "REWARDS", "SoCEnv", "SoCSimulation", "S
 MODES = ("commit_ready", "order_only", "map_only", "late_binding")
 REWARDS = ("latency", "compbonus")
 
-OBSERVATION_KEYS = kernel.Observation._fields
+OBSERVATION_KEYS = observation.Observation._fields
 """Keys of the observation."""
 
 _NUMBER_LIMIT = float(np.finfo(np.float32).max)
@@ -53,7 +54,7 @@ class SoCSimulation(Simulation):
         self.num_lanes = num_lanes
         self.mode = mode
         self.rules = RULES
-        self._one_block = num_lanes <= kernel.LANES_PER_BLOCK  # not worth a parallel loop
+        self._one_block = num_lanes <= lanes.LANES_PER_BLOCK  # not worth a parallel loop
         self._make_source(scenario)
         self.state = self.allocate(num_lanes, log=True)
         self.state.setting[kernel.REWARD] = REWARDS.index(reward)
@@ -78,23 +79,23 @@ class SoCSimulation(Simulation):
         if self._fixed:
             layout.lay(example, self.tables, 0)
 
-    def allocate(self, lanes: int, *, log: bool = False) -> kernel.State:
+    def allocate(self, num_lanes: int, *, log: bool = False) -> kernel.State:
         """Return the state of more lanes of this size, for searches inside the kernel.
 
         Args:
-            lanes: number of lanes.
+            num_lanes: number of lanes.
             log: whether tasks and jobs are logged.
         """
-        return layout.empty_state(self.limits, lanes, MODES.index(self.mode), log)
+        return layout.empty_state(self.limits, num_lanes, MODES.index(self.mode), log)
 
     def _make_outcome(self) -> None:
-        lanes = self.num_lanes
-        self.reward = np.zeros(lanes, np.float64)
-        self.terminated = np.zeros(lanes, np.bool_)
-        self.truncated = np.zeros(lanes, np.bool_)
-        self.invalid = np.zeros(lanes, np.bool_)
-        self.elapsed = np.zeros(lanes, np.int64)
-        self._outcome = kernel.Outcome(
+        count = self.num_lanes
+        self.reward = np.zeros(count, np.float64)
+        self.terminated = np.zeros(count, np.bool_)
+        self.truncated = np.zeros(count, np.bool_)
+        self.invalid = np.zeros(count, np.bool_)
+        self.elapsed = np.zeros(count, np.int64)
+        self._outcome = lanes.Outcome(
             self.reward,
             self.terminated,
             self.truncated,
@@ -116,28 +117,28 @@ class SoCSimulation(Simulation):
             "late_binding": tasks * pes + 1,
         }[self.mode]
         boxes: dict[str, spaces.Space[Any]] = {
-            "task_x": _numbers((tasks, kernel.NUM_TASK_FEATURES)),
+            "task_x": _numbers((tasks, observation.NUM_TASK_FEATURES)),
             "task_mask": _flags(tasks),
-            "task_pe": _numbers((tasks, pes, kernel.NUM_PAIR_FEATURES)),
+            "task_pe": _numbers((tasks, pes, observation.NUM_PAIR_FEATURES)),
             "task_on": spaces.Box(-1, pes - 1, (tasks,), np.int32),
             "task_depth": spaces.Box(0, self.limits.tasks, (tasks,), np.int32),
-            "job_x": _numbers((jobs, kernel.NUM_JOB_FEATURES)),
+            "job_x": _numbers((jobs, observation.NUM_JOB_FEATURES)),
             "job_mask": _flags(jobs),
-            "pe_x": _numbers((pes, kernel.NUM_PE_FEATURES)),
+            "pe_x": _numbers((pes, observation.NUM_PE_FEATURES)),
             "pe_mask": _flags(pes),
             "pe_pe": _numbers((pes, pes)),
             "pe_cluster": spaces.Box(0, pes, (pes,), np.int32),
             "edges": spaces.Box(0, tasks - 1, (edges, 2), np.int32),
             "edge_x": _numbers((edges, 1)),
             "edge_mask": _flags(edges),
-            "global_x": _numbers((kernel.NUM_GLOBAL_FEATURES,)),
+            "global_x": _numbers((observation.NUM_GLOBAL_FEATURES,)),
             "first_ready": spaces.Box(0, tasks - 1, (1,), np.int32),
             "action_mask": _flags(actions),
         }
         self.observation_space = spaces.Dict(boxes)
         self.action_space = spaces.Discrete(actions)
         self._observation, self._final = (
-            kernel.Observation(
+            observation.Observation(
                 **{
                     name: np.zeros((self.num_lanes, *_shape(box)), box.dtype)
                     for name, box in boxes.items()
@@ -157,9 +158,9 @@ class SoCSimulation(Simulation):
                 self._lay_ready(int(lane), int(seeds[lane]))
         arguments = (self.state, self.tables, self._observation, seeds, chosen)
         if self._one_block:
-            kernel.reset_block(*arguments, 0)
+            lanes.reset_block(*arguments, 0)
         else:
-            kernel.reset_batch(*arguments)
+            lanes.reset_batch(*arguments)
         self._lay_following(chosen)
 
     def step(
@@ -177,9 +178,9 @@ class SoCSimulation(Simulation):
             chosen,
         )
         if self._one_block:
-            kernel.step_block(*arguments, 0)
+            lanes.step_block(*arguments, 0)
         else:
-            kernel.step_batch(*arguments)
+            lanes.step_batch(*arguments)
         if autoreset:
             self._lay_following(self.terminated | self.truncated)
 
@@ -189,7 +190,7 @@ class SoCSimulation(Simulation):
             return
         for lane in np.flatnonzero(begun):
             scalar = self.state.scalar[lane]
-            seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
+            seed = derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
             self._lay_ready(int(lane), int(seed))
 
     def _lay_ready(self, lane: int, seed: int) -> None:
@@ -208,9 +209,9 @@ class SoCSimulation(Simulation):
     def refresh(self) -> None:
         """Write all observations anew from the state."""
         if self._one_block:
-            kernel.observe_block(self.state, self.tables, self._observation, 0)
+            lanes.observe_block(self.state, self.tables, self._observation, 0)
         else:
-            kernel.observe_batch(self.state, self.tables, self._observation)
+            lanes.observe_batch(self.state, self.tables, self._observation)
 
     def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that hold the state of the lanes."""
@@ -233,9 +234,9 @@ class SoCSimulation(Simulation):
         number = self.check_rule(rule)
         actions = np.empty(self.num_lanes, np.int64)
         if self._one_block:
-            kernel.rule_action_block(self.state, self.tables, number, actions, 0)
+            lanes.rule_action_block(self.state, self.tables, number, actions, 0)
         else:
-            kernel.rule_action_batch(self.state, self.tables, number, actions)
+            lanes.rule_action_batch(self.state, self.tables, number, actions)
         return actions
 
     def run_rule(self, rule: str) -> dict[str, Any]:
@@ -249,9 +250,9 @@ class SoCSimulation(Simulation):
         """
         arguments = (self.state, self.tables, self._outcome, self.check_rule(rule))
         if self._one_block:
-            kernel.run_rule_block(*arguments, 0)
+            lanes.run_rule_block(*arguments, 0)
         else:
-            kernel.run_rule_batch(*arguments)
+            lanes.run_rule_batch(*arguments)
         return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
 
     # --- results ---
@@ -287,7 +288,7 @@ class SoCSimulation(Simulation):
         }
 
     def _schedules(
-        self, chosen: npt.NDArray[np.bool_], result: kernel.State | kernel.Outcome
+        self, chosen: npt.NDArray[np.bool_], result: kernel.State | lanes.Outcome
     ) -> dict[str, npt.NDArray[Any]]:
         """Return the schedules of all lanes; the rows of those that are not chosen are None."""
         scalar = result.scalar
