@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dispatchgym.envs.soc.kernel import (
+from dispatchgym.envs.soc.observation import (
     NUM_GLOBAL_FEATURES,
     NUM_JOB_FEATURES,
     NUM_PAIR_FEATURES,
