@@ -90,7 +90,6 @@ class SoCConfig:
     scenario: str = "top3-p5"
     mode: str = "commit_ready"
     reward: str = "latency"
-    step_limit: int = 0
 
 
 @dataclass
