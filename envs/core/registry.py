@@ -6,6 +6,7 @@ __all__ = ["ENVIRONMENTS", "register_environments"]
 
 ENVIRONMENTS = {
     "dispatchgym/JobShop-v0": "dispatchgym.envs.job_shop.env:JobShop",
+    "dispatchgym/SoC-v0": "dispatchgym.envs.soc.env:SoC",
     "dispatchgym/UAMFleet-v0": "dispatchgym.envs.uam.env:UAMFleet",
     "dispatchgym/VMRescheduling-v0": "dispatchgym.envs.vm_rescheduling.env:VMRescheduling",
 }

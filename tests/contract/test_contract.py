@@ -46,6 +46,15 @@ UAM_FLEET = [
     {"scenario": "uam-tiny-3x4-exact"},
     {"scenario": "uam-lax2"},
 ]
+SOC = [
+    {"scenario": "top3-p5"},
+    {"scenario": "top3-gen", "reward": "compbonus"},
+    {"scenario": "top3-p5-noise30", "mode": "order_only"},
+    {"scenario": "batch-top1-top2-top3", "mode": "map_only"},
+    {"scenario": "top3-gen", "mode": "late_binding"},
+    {"scenario": "single-wifi_tx-bal16", "mode": "late_binding", "reward": "compbonus"},
+    {"scenario": "single-wifi_tx-bal16", "mode": "order_only"},
+]
 CASES = [
     *(
         ("dispatchgym/JobShop-v0", {"scenario": scenario, **kwargs})
@@ -54,16 +63,19 @@ CASES = [
     ),
     *(("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING),
     *(("dispatchgym/UAMFleet-v0", kwargs) for kwargs in UAM_FLEET),
+    *(("dispatchgym/SoC-v0", kwargs) for kwargs in SOC),
 ]
 IDS = [" ".join(str(value) for value in kwargs.values()) for _, kwargs in CASES]
 RULES = {
     "dispatchgym/JobShop-v0": "spt",
+    "dispatchgym/SoC-v0": "etf",
     "dispatchgym/UAMFleet-v0": "greedy",
     "dispatchgym/VMRescheduling-v0": "greedy_joint",
 }
 """A rule of each environment that is not random."""
 SMALL = {
     "dispatchgym/JobShop-v0": {"scenario": "random_4-6x3"},
+    "dispatchgym/SoC-v0": {"scenario": "top3-gen"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-6"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "random_4-6"},
 }
@@ -193,6 +205,7 @@ def test_copies_stay_and_views_change(name):
 
 BUSY = {
     "dispatchgym/JobShop-v0": {"scenario": "random_6x5", "mode": "interrupting"},
+    "dispatchgym/SoC-v0": {"scenario": "top3-gen", "mode": "late_binding"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-9-storm"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "S-AA"},
 }
@@ -234,6 +247,7 @@ print(total)
 """
 TINY = {
     "dispatchgym/JobShop-v0": {"scenario": "random_3x3", "mode": "interrupting"},
+    "dispatchgym/SoC-v0": {"scenario": "top3-p5-noise30", "mode": "late_binding"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-4x3-storm"},
     "dispatchgym/VMRescheduling-v0": {"scenario": "random_3", "numa_rule": "explicit"},
 }
