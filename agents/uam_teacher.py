@@ -85,7 +85,7 @@ class DayTeacher:
     """Says what a planner did, on the very days that it has planned.
 
     A row that is not on such a day, as it has begun a new one or the student has acted in it, is
-    put at the beginning of one. So the student has to follow: with ``student_from: .inf`` it
+    put at the beginning of one. So the student has to follow: with ``student_from=inf`` it
     never acts during imitation.
     """
 

@@ -185,7 +185,7 @@ class ImitationConfig:
         margin: for `rollout`: relative gain that another action than the leading rule's must
             promise before it counts as better.
         label_every: the teacher labels each lane at every such decision.
-        student_from: share of the imitation after which the student alone acts; `.inf`: never.
+        student_from: share of the imitation after which the student alone acts; `inf`: never.
         temperature: softness of the labels; an action whose outcome is worse than the best one
             by this fraction has its weight divided by e.
         batch_size: labelled decisions per update.
@@ -253,8 +253,8 @@ class IndexConfig:
     """`agent=index`: an index policy inside the kernel, trained by evolution strategies.
 
     Attributes:
-        scenarios: random scenario and number of episodes, as often as wanted; the score is the
-            mean over scenarios.
+        scenarios: random scenarios; the score is the mean over them.
+        episodes: how many of each of them are played.
         pairs: opposite changes of the weights that are tried in a step.
         deviation: standard deviation of a change of each weight.
         keep: steps with the same episodes.
@@ -262,7 +262,8 @@ class IndexConfig:
     """
 
     name: str = "index"
-    scenarios: dict[str, int] = field(default_factory=lambda: {"uam-8x40": 24})
+    scenarios: list[str] = field(default_factory=lambda: ["uam-8x40"])
+    episodes: list[int] = field(default_factory=lambda: [24])
     pairs: int = 24
     deviation: float = 0.08
     keep: int = 3

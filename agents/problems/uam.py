@@ -245,7 +245,7 @@ class UAM(Problem):
             return RuleTeacher(settings.teacher), {}
         if settings.student_from < math.inf:
             raise ParameterError(
-                f"agent.imitation.student_from: found {settings.student_from}, expected .inf: "
+                f"agent.imitation.student_from: found {settings.student_from}, expected inf: "
                 f"{settings.teacher} knows what to do only where nobody else has acted"
             )
         scenario = config.env.scenario
@@ -255,7 +255,12 @@ class UAM(Problem):
         """Return days of every scenario of the training."""
         from dispatchgym.envs.uam.index import IndexDays
 
-        return [IndexDays(name, count) for name, count in config.agent.scenarios.items()]
+        scenarios, episodes = config.agent.scenarios, config.agent.episodes
+        if len(scenarios) != len(episodes):
+            raise ParameterError(
+                f"agent.episodes: found {episodes}, expected one number for each of {scenarios}"
+            )
+        return [IndexDays(*pair) for pair in zip(scenarios, episodes, strict=True)]
 
     # --- speed ---
 

@@ -6,8 +6,10 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from dispatchgym.agents.checkpoints import read_checkpoint
+from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.training import Trainer
-from dispatchgym.agents.uam_teacher import DayTeacher
+from dispatchgym.agents.uam_teacher import DayTeacher, IndexTeacher
 from dispatchgym.configs.schemas import register_schemas
 from dispatchgym.envs.core.errors import ParameterError, ScenarioError
 from dispatchgym.envs.uam import kernel
@@ -129,7 +131,8 @@ def test_what_a_teacher_cannot_do_is_refused():
     ("override", "name"),
     [
         ("env.reward=terminal", "env.reward"),
-        ("agent.imitation.student_from=0.5", "student_from"),
+        ("agent.imitation.teacher=mpc", "student_from"),
+        ("agent.imitation.checkpoint=uam/ppo", "expected 'uam_index'"),
         ("agent.imitation.teacher=nobody", "nobody"),
         ("held_out.level=3", "levels"),
     ],
@@ -142,7 +145,8 @@ def test_settings_without_meaning_are_refused(tmp_path, override, name):
 @pytest.mark.parametrize(
     "changes",
     [
-        ["agent.imitation.teacher=mpc"],
+        [],
+        ["agent.imitation.teacher=mpc", "agent.imitation.student_from=inf"],
         ["agent.imitation.teacher=greedy_rate", "model=uam_gcn"],
         ["agent.imitation.teacher=none", "model=uam_transformer"],
     ],
@@ -159,6 +163,51 @@ def test_a_run_goes_through_its_phases(tmp_path, changes):
     report = trainer.problem.validate(instance, episode.schedule)
     assert report.valid
     assert report.objective == episode.objective
+
+
+def test_an_index_policy_is_bred_and_resumed(tmp_path):
+    changes = ["agent=index", "model=uam_index", "model.hidden=3", "agent.pairs=3"]
+    changes += ["agent.scenarios=[uam-3x5,uam-4x6]", "agent.episodes=[2,2]", "held_out.seeds=4", "held_out.times=2"]
+    only = [o for o in SMALL if not o.startswith(("agent.", "model."))]
+    register_schemas()
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        composed = compose("train", [*only, *changes, "budget.steps=2000", f"runs={tmp_path}"])
+    config = OmegaConf.to_object(composed)
+    first = Trainer(config, None, silent)
+    first.run()
+    assert {record["phase"] for record in first.folder.history} == {"evolution"}
+    assert first.progress.decisions >= 2000
+    weights = read_checkpoint(first.folder.checkpoint("last")).weights
+    assert weights["direct.weight"].abs().sum() != 1.0
+    config.budget.steps = 4000
+    again = Trainer(config, first.folder, silent)
+    assert again.progress.decisions == first.progress.decisions
+    again.run()
+    assert again.progress.updates > first.progress.updates
+
+
+def test_problems_without_an_index_policy_say_so(tmp_path):
+    register_schemas()
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        composed = compose("train", ["env=job_shop", "agent=index", f"runs={tmp_path}"])
+    with pytest.raises(ParameterError, match="env=job_shop has none"):
+        Trainer(OmegaConf.to_object(composed), None, silent).run()
+
+
+class TestIndexTeacher:
+    def test_it_says_what_the_index_policy_does_and_earns(self):
+        teacher = IndexTeacher(Policy.load("uam/index"))
+        vec = gym.make_vec(
+            ID, num_envs=4, vectorization_mode="vector_entry_point", scenario=SCENARIO
+        ).unwrapped
+        observation, _ = vec.reset(seed=9)
+        for _ in range(12):
+            costs, to_come = teacher.label(vec)
+            assert (teacher.act(vec) == costs.argmin(axis=1)).all()
+            assert (np.isinf(costs) == (observation["action_mask"] == 0)).all()
+            assert (costs.min(axis=1) == 0).all()
+            observation, *_ = vec.step(teacher.act(vec))
+        assert (to_come != 0).any()
 
 
 @pytest.mark.slow
