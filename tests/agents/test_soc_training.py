@@ -36,7 +36,9 @@ def test_rules_teach():
 
 def test_there_may_be_no_teacher():
     assert PROBLEM.make_teacher(config("none")) == (None, {})
-    with pytest.raises(ParameterError, match="found 'heft', expected none, plan or one of random, met"):
+    with pytest.raises(
+        ParameterError, match="found 'heft', expected none, plan or one of random, met"
+    ):
         PROBLEM.make_teacher(config("heft"))
 
 
