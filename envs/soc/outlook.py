@@ -81,7 +81,8 @@ def drain_queue(state, tables, lane, p, column, added, data):
     if pe[TASK, p] >= 0:
         time = max(time, np.float64(pe[EXPECTED, p]))
     for i in range(scalar[EXECUTABLE]):
-        forecast[executable[i], column] = -1.0
+        if task[executable[i], PE] == p:
+            forecast[executable[i], column] = -1.0
     while True:
         best, begin = -1, FAR
         for i in range(scalar[EXECUTABLE]):
