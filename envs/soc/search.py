@@ -799,18 +799,19 @@ def label(
     now, hot, cold = scalar[NOW], 0.5 * HOT * unit, COLD * unit
     for action in range(costs.size):
         costs[action] = np.inf
-    least = best
+    least = np.float32(0.0)
     for k in range(scalar[READY]):
         place = state.ready[lane, k]
         i = problem.number[own, place]
         for p in range(pes):
             if problem.duration[own, i, p] < 0:
                 continue
-            cost = best
+            more = 0.0
             if problem.known_pe[own, place] != p or not _leads(state, lane, problem, own, place):
                 cost = _cost_of_action(problem, own, i, p, now, moves_each, hot, cold)
-            costs[place * pes + p] = cost
-            least = min(least, cost)
+                more = cost - best
+            costs[place * pes + p] = more
+            least = min(least, costs[place * pes + p])
     for action in range(costs.size):
         costs[action] -= least
 

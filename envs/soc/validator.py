@@ -502,17 +502,19 @@ class _Run:
         """When each job has to arrive and is seen, given when those before it leave.
 
         A look at a full system fails. The next one is when a job has left, or after another gap
-        where the instance follows the gym's rule.
+        where the instance follows the gym's rule. Moments are two a microsecond: jobs arrive in
+        the first one, those that end with a task of no length leave in the second one.
         """
         workload, given = self.workload, self.workload.arrivals
-        leaving = sorted(self.departure.values())
+        leaving, moment = self._leaving(), 0
         looks, stamp, seen = 0, 0, 0
         result: list[tuple[int, int]] = []
         if given is not None:
             stamp = seen = int(given[0, 1])
         total = self._expected_jobs if not self.cut or given is not None else _VALUE_LIMIT
         while len(result) < total and self._happens(seen):
-            gone = bisect_right(leaving, seen)
+            moment = max(moment, 2 * seen)
+            gone = bisect_right(leaving, moment)
             if len(result) - gone >= workload.capacity:
                 if workload.arrival_rule == "gym" and given is None:
                     stamp = seen = seen + 1 + self._gap(looks)
@@ -520,7 +522,8 @@ class _Run:
                     continue
                 if gone == len(leaving):
                     break
-                stamp = seen = leaving[gone]
+                moment = leaving[gone]
+                stamp = seen = moment // 2
             result.append((stamp, seen))
             filling = workload.pseudo_steady and stamp == 0 and len(result) < workload.capacity
             following = stamp
@@ -533,6 +536,15 @@ class _Run:
             late = workload.strict_ds3 and following == stamp
             stamp, seen = following, max(seen, following + (late and not filling))
         return result
+
+    def _leaving(self) -> list[int]:
+        """Return the moments at which jobs leave the system, sorted."""
+        second = {
+            row.job
+            for row in self.record.values()
+            if row.start == self._notice(row) == self.departure.get(row.job)
+        }
+        return sorted(2 * time + (job in second) for job, time in self.departure.items())
 
     def _gap(self, look: int) -> int:
         draw = _uniform(self.seed, _ARRIVAL, look, 0)
