@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -207,6 +206,22 @@ def day_flow(instance: Instance, grid: int, seed: int | None = None) -> Flow:
     )
 
 
+def event_flow(instance: Instance) -> Flow:
+    """Return a day on a grid of one minute that lets flights set out only where they must.
+
+    No profit is lost. Take a minute in which flights set out, but no slot begins and nobody lands
+    or finishes charging: all these flights could set out a minute earlier together, with the same
+    fares and the same places free. So a best day exists whose departures are at the beginning of
+    a slot, or a sum of block times later.
+    """
+    flow = day_flow(instance, 1)
+    blocks = np.unique(flow.duration)
+    event = np.arange(flow.slot.size) % instance.slot == 0
+    for minute in range(flow.slot.size):
+        event[minute] |= event[minute - blocks[blocks <= minute]].any()
+    return replace(flow, open=flow.open & event)
+
+
 def turn_flow(instance: Instance) -> Flow:
     """Return a day on a grid of one minute, whose steps are the turns of each aircraft in it.
 
@@ -249,7 +264,7 @@ def _solve_exactly(
     """
     instance = simulation.instance(0)
     start, bound = simulation.get_state(), math.inf
-    for flow_of in (partial(day_flow, grid=1), turn_flow):
+    for flow_of in (event_flow, turn_flow):
         flow = flow_of(instance)
         solution = solve_flow(
             flow, integer=True, time_limit=time_limit / 2, tolerance=_UNDER_A_CENT
@@ -268,8 +283,9 @@ def _play(
     """Play flights in the environment and return the schedule, None if that is not possible.
 
     Aircraft decide in the order of their numbers, and a charger is free only for those who
-    decide after it was left. So it matters which of the aircraft at a vertiport flies: all
-    choices are tried, depth first, but none twice from the same state.
+    decide after it was left. So it matters which of the aircraft at a vertiport flies, and some
+    must wait a minute for another. All choices are tried, depth first, but none twice from the
+    same state. As many minutes late as there are aircraft is late enough: in each, one goes.
 
     Raises:
         EvaluationError: The environment pays another profit than the program.
@@ -278,6 +294,7 @@ def _play(
         return None
     instance, state, everyone = simulation.instance(0), simulation.state, np.ones(1, np.bool_)
     turns = flow.slot.size // (instance.end - instance.start)
+    patience = instance.num_aircraft // turns
     waiting = np.zeros((flow.slot.size, instance.num_ports, instance.num_ports), np.int64)
     waiting[:, flow.origin, flow.destination] = np.rint(solution.flights).T
     nodes, seen = [(simulation.get_state(), waiting)], set()
@@ -288,16 +305,20 @@ def _play(
             return _paid(simulation.final_info(0)["schedule"], solution)
         scalar, port = state.scalar[0], int(state.scalar[0, kernel.PORT])
         step = int(scalar[kernel.TIME] - instance.start) * turns + int(scalar[kernel.CRAFT]) % turns
-        key = (step, state.craft.tobytes(), waiting[: step + 1].tobytes())
-        if key in seen or waiting[:step].any():
+        slot_begins = int(scalar[kernel.SLOT_NOW]) * instance.slot * turns
+        oldest = max(step - patience, slot_begins)
+        key = (step, state.craft.tobytes(), waiting[oldest : step + 1].tobytes())
+        if key in seen or waiting[:oldest].any():
             continue
         seen.add(key)
-        targets = np.flatnonzero((waiting[step, port] > 0) & (state.legal[0] == 1))
+        due = waiting[oldest : step + 1, port]
+        targets = np.flatnonzero(due.any(axis=0) & (state.legal[0] == 1))
         for target in (port, *targets.tolist()):  # the last is tried first
             simulation.set_state(snapshot)
             simulation.step(np.array([target]), everyone, False)
             left = waiting.copy()
-            left[step, port, target] -= target != port
+            if target != port:
+                left[oldest + np.flatnonzero(due[:, target])[0], port, target] -= 1
             nodes.append((simulation.get_state(), left))
     return None
 
