@@ -152,6 +152,15 @@ class UAMMLPModelConfig:
 
 
 @dataclass
+class SoCModelConfig:
+    """`model=soc`: messages along the DAGs, then every ready task meets every PE."""
+
+    name: str = "soc"
+    hidden: int = 64
+    heads: int = 4
+
+
+@dataclass
 class UAMIndexModelConfig:
     """`model=uam_index`: looks at each action by itself; for `agent=index`."""
 
@@ -174,8 +183,8 @@ class ImitationConfig:
 
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
-            the job shop, `plan` for VM rescheduling, `index` and the planners (`mpc`) for the
-            fleet.
+            the job shop, `plan` for VM rescheduling and the system on chip, `index` and the
+            planners (`mpc`) for the fleet.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -194,7 +203,8 @@ class ImitationConfig:
         value_coefficient: weight of the value loss.
         instances: for `exact` and the planners of the fleet: how many instances are solved.
         solve_seconds: for `exact`: time limit for each of them.
-        iterations: VM rescheduling, for `plan`: constructions of the search at each decision.
+        iterations: for `plan`: constructions (VM rescheduling) or moves (system on chip) of the
+            search at each decision.
         checkpoint: for `index`: name or folder of the index policy.
         learning_rate: over the imitation phase.
     """
@@ -340,6 +350,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "model": {
         "job_shop": JobShopModelConfig,
+        "soc": SoCModelConfig,
         "uam": UAMModelConfig,
         "uam_gatv2": UAMGATv2ModelConfig,
         "uam_gcn": UAMGCNModelConfig,

@@ -5,9 +5,11 @@ if not __name__.startswith("dispatchgym."):
 
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.registry import build_network, network_names
+from dispatchgym.models.soc import SoCNetwork
 from dispatchgym.models.uam import (
     UAMGATv2Network,
     UAMGCNNetwork,
+    UAMIndexNetwork,
     UAMMLPNetwork,
     UAMNetwork,
     UAMTransformerNetwork,
@@ -16,8 +18,10 @@ from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 
 __all__ = [
     "JobShopNetwork",
+    "SoCNetwork",
     "UAMGATv2Network",
     "UAMGCNNetwork",
+    "UAMIndexNetwork",
     "UAMMLPNetwork",
     "UAMNetwork",
     "UAMTransformerNetwork",

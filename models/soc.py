@@ -23,6 +23,7 @@ from dispatchgym.envs.soc.observation import (
     NUM_TASK_FEATURES,
     STAGE_COLUMN,
 )
+from dispatchgym.envs.soc.outlook import NUM_OUTLOOK_COLUMNS
 from dispatchgym.models.blocks import NodeSet, Perceptron, ValueHead, mean_by, sum_by
 from dispatchgym.models.registry import PolicyNetwork, register_network
 
@@ -149,6 +150,7 @@ class SoCNetwork(PolicyNetwork):
         "task_x",
         "task_mask",
         "task_pe",
+        "outlook",
         "task_on",
         "task_depth",
         "job_x",
@@ -177,7 +179,7 @@ class SoCNetwork(PolicyNetwork):
         if not 8 <= hidden <= 1024 or hidden % heads:
             raise ValueError(f"hidden is {hidden}, expected a multiple of {heads}, 8 to 1024")
         super().__init__()
-        pair = NUM_PAIR_FEATURES + NUM_COMPARISONS
+        pair = NUM_PAIR_FEATURES + NUM_OUTLOOK_COLUMNS + NUM_COMPARISONS
         self.task_in = Perceptron(NUM_TASK_FEATURES, hidden, hidden)
         self.upward = BottomUp(hidden)
         self.job = Perceptron(NUM_JOB_FEATURES + hidden, hidden, hidden)
@@ -252,7 +254,9 @@ class SoCNetwork(PolicyNetwork):
         home = tasks.graph[node]
         known = tasks.take(observation["task_pe"])[node]
         possible = known[:, :, SUPPORTED] > 0
-        known = torch.cat([known, compare(known, possible, home, len(context))], dim=2)
+        outlook = tasks.take(observation["outlook"])[node]
+        compared = compare(known, possible, home, len(context))
+        known = torch.cat([known, outlook, compared], dim=2)
         state = torch.cat([task[node], job[graph.job[node]], context[home]], dim=1)
         ready = task[node] + self.ready(state)
         padded = pe.new_zeros(len(context) * pes.size, pe.shape[1])

@@ -15,7 +15,7 @@ from dispatchgym.envs.core.rng import derive
 from dispatchgym.envs.core.scenario import resolve
 from dispatchgym.envs.core.simulation import Simulation, check_choice, copy_nested
 from dispatchgym.envs.core.vector_env import KernelVectorEnv
-from dispatchgym.envs.soc import kernel, lanes, layout, observation
+from dispatchgym.envs.soc import kernel, lanes, layout, observation, outlook
 from dispatchgym.envs.soc.generators import FixedGenerator, Generator, generator
 from dispatchgym.envs.soc.instance import Instance
 from dispatchgym.envs.soc.parsers import load
@@ -120,6 +120,7 @@ class SoCSimulation(Simulation):
             "task_x": _numbers((tasks, observation.NUM_TASK_FEATURES)),
             "task_mask": _flags(tasks),
             "task_pe": _numbers((tasks, pes, observation.NUM_PAIR_FEATURES)),
+            "outlook": _numbers((tasks, pes, outlook.NUM_OUTLOOK_COLUMNS)),
             "task_on": spaces.Box(-1, pes - 1, (tasks,), np.int32),
             "task_depth": spaces.Box(0, self.limits.tasks, (tasks,), np.int32),
             "job_x": _numbers((jobs, observation.NUM_JOB_FEATURES)),
@@ -394,6 +395,7 @@ class SoCEnv(KernelEnv):
     | `task_x` | (S, 22) float32 | time over PEs that can run it: 0 least, 1 mean, 2 most, 3 deviation; 4 upward rank, 5 downward rank, 6 longest way to the job's end (least times), 7 mean optimistic cost (PEFT), 8 mean work of descendants; 9 share of PEs that can run it; 10 predecessors, 11 successors; 12-16 outstanding, ready, given a PE, running, done; 17 unfinished predecessors; 18 since ready; 19 until its data are there; 20 since start, 21 expected until finish (running) |
     | `task_mask` | (S,) int8 | 1: exists |
     | `task_pe` | (S, P, 4) float32 | 0 time on the PE; of ready tasks 1 wait for its data, 2 estimated time to finish: time + max(wait for data, wait for PE); 3 can run there |
+    | `outlook` | (S, P, 17) float32 | of ready tasks and PEs that can run them, as far as it can be foreseen: 0 finish beyond the task's earliest, 1 beyond the earliest of all ready tasks; 2 time that the PE stays idle before it; 3 end beyond the estimated finish with the queue of the PE as it is; 4 what the queued tasks lose; the promise of a placement is its finish + the optimistic cost (PEFT) of what follows: 5 beyond the estimate of the job, 6 beyond the task's best; 7 what the successors lose to their best PEs, 8 their number; what other ready tasks lose, 9 in all, 10 beyond the estimates of their jobs; 11 what tasks to come would lose without the PE; 12 time of transfers to successors from predecessors on the PE; 13 estimate of the job, 14 beyond that of the first job; 15 successors that wait for this task alone; 16 mean time of its own transfers |
     | `task_on` | (S,) int32 | PE that it has been given, -1 if none |
     | `task_depth` | (S,) int32 | most edges on a way from a first task |
     | `job_x` | (J, 7) float32 | 0 age; 1 share of tasks done, 2 given a PE; 3 longest way left (least times); 4 mean work left, 5 in all; 6 (age + way left) / whole way |

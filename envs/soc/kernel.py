@@ -163,6 +163,8 @@ class State(NamedTuple):
         ready, executable, pending: int64 (B, S), lists of places, in order.
         changed: int64 (B, S), tasks that the observation shows otherwise than they are.
         event: int64 (B, S, NUM_EVENT_COLUMNS), scratch of HEFT_RT.
+        task_forecast: float64 (B, S, NUM_TASK_FORECASTS), pe_forecast: float64
+            (B, NUM_PE_FORECASTS, P), job_forecast: float64 (B, J), scratch of the outlook.
         task_log: int64 (B, N, NUM_TASK_LOG_COLUMNS), started tasks. job_log: int64
             (B, N', NUM_JOB_LOG_COLUMNS), arrived jobs.
     """
@@ -178,6 +180,9 @@ class State(NamedTuple):
     pending: np.ndarray
     changed: np.ndarray
     event: np.ndarray
+    task_forecast: np.ndarray
+    pe_forecast: np.ndarray
+    job_forecast: np.ndarray
     task_log: np.ndarray
     job_log: np.ndarray
 
@@ -340,6 +345,7 @@ def enter_job(state, tables, lane, stamp, front):
     scalar[FIRST_FREE_ID] += size
     scalar[INJECTED] += 1
     scalar[JOBS] += 1
+    scalar[JOB_TIME] += scalar[NOW] - stamp
     scalar[LAST_GAP] = stamp - scalar[LAST_STAMP]
     scalar[LAST_STAMP] = stamp
     if state.setting[LOGGING]:

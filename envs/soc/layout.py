@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from dispatchgym.envs.soc import kernel, static
+from dispatchgym.envs.soc import kernel, outlook, static
 from dispatchgym.envs.soc.instance import (
     PROTOCOLS,
     UNSUPPORTED,
@@ -79,6 +79,9 @@ def empty_state(limits: Limits, lanes: int, mode: int, log: bool) -> kernel.Stat
         pending=np.zeros((lanes, places), np.int64),
         changed=np.zeros((lanes, places), np.int64),
         event=np.zeros((lanes, places, kernel.NUM_EVENT_COLUMNS), np.int64),
+        task_forecast=np.zeros((lanes, places, outlook.NUM_TASK_FORECASTS)),
+        pe_forecast=np.zeros((lanes, outlook.NUM_PE_FORECASTS, pes)),
+        job_forecast=np.zeros((lanes, jobs)),
         task_log=np.full((lanes, logged * limits.tasks, kernel.NUM_TASK_LOG_COLUMNS), -1, np.int64),
         job_log=np.full((lanes, logged, kernel.NUM_JOB_LOG_COLUMNS), -1, np.int64),
     )

@@ -70,6 +70,7 @@ from dispatchgym.envs.soc.kernel import (
     may_wait,
     nominal_duration,
 )
+from dispatchgym.envs.soc.outlook import look_ahead
 
 # Columns of Observation.task_x behind those of Tables.fact without DEPTH.
 STAGE_COLUMN = DEPTH
@@ -88,6 +89,7 @@ class Observation(NamedTuple):
     task_x: np.ndarray
     task_mask: np.ndarray
     task_pe: np.ndarray
+    outlook: np.ndarray
     task_on: np.ndarray
     task_depth: np.ndarray
     job_x: np.ndarray
@@ -136,6 +138,7 @@ def hide_job(state, tables, observation, lane, j):
     clear_rows(observation.task_x[lane], first, last)
     for slot in range(first, last):
         clear_rows(observation.task_pe[lane, slot], 0, pes)
+        clear_rows(observation.outlook[lane, slot], 0, pes)
         observation.task_mask[lane, slot] = 0
         observation.task_on[lane, slot] = -1
         observation.task_depth[lane, slot] = 0
@@ -352,6 +355,8 @@ def show_jobs(state, tables, observation, lane):
                 task, observation.task_x[lane, slot], observation.task_pe[lane, slot],
                 observation.action_mask[lane], mode, slot, pes,
             )  # fmt: skip
+            if task[STAGE] != READIED:
+                clear_rows(observation.outlook[lane, slot], 0, pes)
     scalar[CHANGED] = 0
 
 
@@ -397,6 +402,8 @@ def observe(state, tables, observation, lane, fresh):
         scalar, state.ready[lane], tables.number[row], tables.real[row],
         observation.global_x[lane], observation.first_ready[lane],
     )  # fmt: skip
+    if scalar[STATUS] == RUNNING:
+        look_ahead(state, tables, lane, observation.outlook[lane])
     show_mode(state, tables, observation.action_mask[lane], lane)
 
 
@@ -406,6 +413,7 @@ def copy_observation(source, target, lane):
     copy_row(source.task_x, lane, target.task_x, lane)
     copy_row(source.task_mask, lane, target.task_mask, lane)
     copy_row(source.task_pe, lane, target.task_pe, lane)
+    copy_row(source.outlook, lane, target.outlook, lane)
     copy_row(source.task_on, lane, target.task_on, lane)
     copy_row(source.task_depth, lane, target.task_depth, lane)
     copy_row(source.job_x, lane, target.job_x, lane)

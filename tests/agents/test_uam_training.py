@@ -179,7 +179,7 @@ def test_an_index_policy_is_bred_and_resumed(tmp_path):
     assert first.progress.decisions >= 2000
     weights = read_checkpoint(first.folder.checkpoint("last")).weights
     assert weights["direct.weight"].abs().sum() != 1.0
-    config.budget.steps = 4000
+    config.budget.steps = 12000
     again = Trainer(config, first.folder, silent)
     assert again.progress.decisions == first.progress.decisions
     again.run()
