@@ -336,6 +336,19 @@ def test_best_flights_of_the_other_tiny_days(seed):
     check_tiny_day(seed)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_flights_by_turns_are_played_as_they_are(seed):
+    instance = short_day(seed)
+    flow = turn_flow(instance)
+    solution = solve_flow(flow, integer=True)
+    schedule = exact._play(exact._simulation(instance, 0), flow, solution)
+    assert validate(instance, schedule).valid
+    time, craft, origin, action = schedule["decisions"].T[:4]
+    turn = (time - instance.start) * instance.num_aircraft + craft
+    assert sorted(turn[origin != action]) == sorted(np.nonzero(np.rint(solution.flights))[1])
+    assert int(schedule["profit"]) == round(100 * solve(instance).objective)
+
+
 def best_of_all_decisions(instance):
     """Return the most cents that any decisions earn, by trying them all from every state."""
     known = {}
