@@ -60,14 +60,14 @@ def replay(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
         InstanceFormatError: the trace misses a field, or names an unknown simulator, platform,
             job type or scheduler.
     """
-    instance = trace_instance(trace)
+    instance, recorded = trace_instance(trace), _rows(trace, "tasks", 5)
     scheduler = str(_field(trace["meta"], "scheduler", "meta")).lower()
     rule = _known(_RULES, scheduler, "meta.scheduler")
     simulation = SoCSimulation(num_lanes=1, scenario=instance)
     simulation.restart(np.ones(1, np.bool_), np.zeros(1, np.int64))
     rows = simulation.run_rule(rule)["schedule"]["tasks"][0]
     found = {(job, task): (pe, start, end) for job, task, pe, *_, start, end in rows.tolist()}
-    expected = {(job, task): (pe, start, end) for job, task, pe, start, end in trace["tasks"]}
+    expected = {(job, task): (pe, start, end) for job, task, pe, start, end in recorded}
     finished = {key for key, (_, _, end) in found.items() if end >= 0}
     return [
         {
@@ -87,7 +87,7 @@ def trace_instance(trace: Mapping[str, Any]) -> Instance:
     source = str(_field(meta, "source", "meta"))
     gym = "gym" in source.lower()
     platform = "top3" if gym else _known(_PLATFORMS, _field(meta, "soc", "meta"), "meta.soc")
-    arrivals = _field(trace, "arrivals", "trace")
+    arrivals = _rows(trace, "arrivals", 3)
     names = [
         _known(_PROFILES, kind, f"arrivals[{row}]") for row, (_, kind, _) in enumerate(arrivals)
     ]
@@ -117,9 +117,20 @@ def trace_instance(trace: Mapping[str, Any]) -> Instance:
 def _realised(trace: Mapping[str, Any], jobs: int, tasks: int) -> npt.NDArray[np.int64]:
     """Return the recorded durations; a task that did not finish lasts beyond the horizon."""
     durations = np.full((jobs, tasks), int(trace["meta"]["length"]), np.int64)
-    for job, task, _, start, finish in _field(trace, "tasks", "trace"):
+    for job, task, _, start, finish in _rows(trace, "tasks", 5):
         durations[job, task] = finish - start
     return durations
+
+
+def _rows(trace: Mapping[str, Any], name: str, columns: int) -> list[Any]:
+    rows = _field(trace, name, "trace")
+    if not isinstance(rows, list):
+        raise InstanceFormatError(f"{name}: found {type(rows).__name__}, expected a list")
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != columns:
+            found = f"{len(row)} entries" if isinstance(row, list) else type(row).__name__
+            raise InstanceFormatError(f"{name}[{index}]: found {found}, expected {columns}")
+    return rows
 
 
 def _field(values: Mapping[str, Any], name: str, where: str) -> Any:
