@@ -398,7 +398,7 @@ def generator(scenario: str) -> Generator:
 def make_instance(scenario: str, seed: int) -> Instance:
     """Return the instance of a scenario and a seed, always the same one.
 
-    The test seeds of the main scenarios come with what is known of them, see `known_values`.
+    Some test seeds come with what is known of them, see `known_values`.
 
     Args:
         scenario: a name of `scenarios`, or any size or range of sizes.

@@ -13,8 +13,8 @@ __all__ = ["known_values"]
 def known_values(scenario: str, seed: int) -> dict[str, int]:
     """Return what is stored about a day; nothing about most.
 
-    The bounds are those of `dispatchgym.envs.uam.upper_bound` without a seed of an episode, so
-    they hold whatever the disturbances.
+    The bounds are those of `dispatchgym.envs.uam.upper_bound` without a seed of an episode. Days
+    with disturbances are left out: the routes that an episode closes make its bound tighter.
 
     Args:
         scenario: a name of `dispatchgym.envs.uam.scenarios`.
@@ -33,6 +33,6 @@ def known_values(scenario: str, seed: int) -> dict[str, int]:
 
 @cache
 def _stored() -> list[dict[str, Any]]:
-    """Return groups of scenarios with the same days, and the bounds of seeds 1, 2, ..."""
+    """Return groups of scenarios with the same bounds, which are those of seeds 1, 2, ..."""
     text = resources.files(__package__).joinpath("references.json").read_text(encoding="utf-8")
     return json.loads(text)

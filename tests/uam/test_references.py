@@ -49,15 +49,11 @@ def test_days_know_what_is_stored(scenario, bounds):
 
 
 @pytest.mark.parametrize(
-    ("scenario", "seed"), [("uam-8x40-det", 0), ("uam-8x40", 101), ("uam-8x40-high", 1)]
+    ("scenario", "seed"), [("uam-8x40-det", 0), ("uam-8x40-det", 101), ("uam-8x40", 1)]
 )
 def test_nothing_is_known_of_other_days(scenario, seed):
     assert known_values(scenario, seed) == {}
     assert make_instance(scenario, seed).known == {}
-
-
-def test_disturbances_do_not_matter_to_the_stored_bounds():
-    assert known_values("uam-8x40", 7) == known_values("uam-8x40-det", 7) != {}
 
 
 @needs_solver
