@@ -37,7 +37,8 @@ __all__ = ["Answer", "ExactResult", "solve", "solve_problem"]
 IntArray = npt.NDArray[np.int64]
 
 _SOLVER_SEED = 0
-_FIRST_MOVES = 20_000
+_SEARCH_SEED = 0x9E3779B97F4A7C15
+_FIRST_MOVES = 200_000
 """Moves of the search that makes the first schedule."""
 _TEMPERATURES = (10.0, 0.5)
 """First and last one of that search, in microseconds."""
@@ -216,7 +217,7 @@ def _whole_problem(instance: Instance, arrivals: IntArray) -> search.Problem:
     kernel.reset_lane(state, tables, 0)
     problem = search.empty_problem(limits, 1)
     search.read(state, tables, 0, problem, 0)
-    problem.pressure[:] = 0.0
+    problem.pressure[:], problem.random[:] = 0.0, _SEARCH_SEED
     tasks = slice(0, problem.size[0, search.OPEN])
     released = arrivals[problem.owner[0, tasks], 1]
     problem.reach[0, tasks] = np.maximum(problem.reach[0, tasks], released[:, None])

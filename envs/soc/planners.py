@@ -121,15 +121,20 @@ class Search:
         simulation: Where the episode is played.
         seed: Seed of the moves.
         committed: Whether PEs are never held free, so that the actions alone make the schedule.
-        moves: Number of moves of each search.
+        moves: Number of moves of each search, `MOVES` unless given.
     """
 
     MOVES = 10_000
 
     def __init__(
-        self, simulation: SoCSimulation, seed: int, *, committed: bool = False, moves: int = MOVES
+        self,
+        simulation: SoCSimulation,
+        seed: int,
+        *,
+        committed: bool = False,
+        moves: int | None = None,
     ) -> None:
-        self.moves = moves
+        self.moves = self.MOVES if moves is None else moves
         self._tables = simulation.tables
         self._problem = search.empty_problem(simulation.limits, 1)
         self._committed = committed
@@ -162,16 +167,17 @@ class Resolve(Search):
     Args:
         simulation: Where the episode is played.
         seed: Seed of the search.
-        work_limit: Limit of each plan in the solver's units, of about a second.
+        work_limit: Limit of each plan in the solver's units of about a second, `WORK_LIMIT`
+            unless given.
     """
 
     WORK_LIMIT = 2.0
 
     def __init__(
-        self, simulation: SoCSimulation, seed: int, *, work_limit: float = WORK_LIMIT
+        self, simulation: SoCSimulation, seed: int, *, work_limit: float | None = None
     ) -> None:
         super().__init__(simulation, seed)
-        self.work_limit = work_limit
+        self.work_limit = self.WORK_LIMIT if work_limit is None else work_limit
         self._always = simulation.instance(0).workload.noise > 0
         self._injected = -1
 

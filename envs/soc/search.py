@@ -684,6 +684,7 @@ def improve(
             _shift(problem, own, b, a)
             pe[i] = old
     _restore(problem, own)
+    _find_positions(problem, own)
     return best
 
 
