@@ -31,10 +31,11 @@ def run_metrics(instance: Instance, schedule: Mapping[str, Any]) -> dict[str, fl
         protocol ``legacy`` and all after the warm-up jobs under ``steady``; ``p50``, ``p95`` and
         ``p99`` of their latencies in microseconds; ``slowdown``, their mean latency over that of
         such a job alone (see `isolated_latency`); ``throughput``, completed jobs in a millisecond
-        after the warm-up; ``utilisation``, the busy share of all processing elements, warm-up
-        included. Where the platform's power is known, ``energy_mj``, millijoules for each
-        completed job; ``edp``, millijoules in all times milliseconds; and ``hottest``, the highest
-        temperature in degrees Celsius; else these three are nan. All are nan that have nothing to
+        after the warm-up; ``utilisation``, the share of the run that the processing elements have
+        worked for finished tasks, warm-up included. Where the platform's power is known,
+        ``energy_mj``, millijoules for each completed job; ``edp``, millijoules in all times
+        milliseconds; and ``hottest``, the highest temperature in degrees Celsius; else these
+        three are nan. All are nan that have nothing to
         be computed from.
     """
     jobs = _counted(instance, schedule)
