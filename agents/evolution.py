@@ -8,14 +8,19 @@ inside a kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parameters_to_vector
+
+from dispatchgym.envs.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from dispatchgym.configs.schemas import IndexConfig
 
 FloatArray = NDArray[np.float64]
 
@@ -36,6 +41,24 @@ class Playground(Protocol):
     def scores(self, candidates: FloatArray) -> FloatArray:
         """Return (C,) what each of the candidates (C, W) makes of them; more is better."""
         ...
+
+
+def playgrounds_of(agent: IndexConfig, make: Callable[[str, int], Playground]) -> list[Playground]:
+    """Return the playgrounds that a configuration names.
+
+    Args:
+        agent: with scenarios and numbers of episodes.
+        make: makes one from a scenario and a number of episodes.
+
+    Raises:
+        ParameterError: there are more of the ones than of the others.
+    """
+    scenarios, episodes = agent.scenarios, agent.episodes
+    if len(scenarios) != len(episodes):
+        raise ParameterError(
+            f"agent.episodes: found {episodes}, expected one number for each of {scenarios}"
+        )
+    return [make(*pair) for pair in zip(scenarios, episodes, strict=True)]
 
 
 class Evolution:

@@ -161,6 +161,14 @@ class SoCModelConfig:
 
 
 @dataclass
+class SoCIndexModelConfig:
+    """`model=soc_index`: looks at each placement by itself; for `agent=index` and imitation."""
+
+    name: str = "soc_index"
+    hidden: int = 32
+
+
+@dataclass
 class UAMIndexModelConfig:
     """`model=uam_index`: looks at each action by itself; for `agent=index`."""
 
@@ -351,6 +359,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "model": {
         "job_shop": JobShopModelConfig,
         "soc": SoCModelConfig,
+        "soc_index": SoCIndexModelConfig,
         "uam": UAMModelConfig,
         "uam_gatv2": UAMGATv2ModelConfig,
         "uam_gcn": UAMGCNModelConfig,

@@ -6,6 +6,7 @@ if not __name__.startswith("dispatchgym."):
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.registry import build_network, network_names
 from dispatchgym.models.soc import SoCNetwork
+from dispatchgym.models.soc_index import SoCIndexNetwork
 from dispatchgym.models.uam import (
     UAMGATv2Network,
     UAMGCNNetwork,
@@ -18,6 +19,7 @@ from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 
 __all__ = [
     "JobShopNetwork",
+    "SoCIndexNetwork",
     "SoCNetwork",
     "UAMGATv2Network",
     "UAMGCNNetwork",

@@ -33,6 +33,7 @@ from dispatchgym.envs.soc.planners import PLANNERS, plan_episode
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.configs.schemas import TrainConfig
 
@@ -226,7 +227,12 @@ class SoC(Problem):
     # --- training ---
 
     def check_training(self, config: TrainConfig) -> None:
-        """Refuse rewards of another scale."""
+        """Refuse other actions than pairs, and rewards of another scale."""
+        if config.env.mode != "commit_ready":
+            raise ParameterError(
+                f"env.mode: found {config.env.mode!r}; the network chooses pairs, as in "
+                "'commit_ready'"
+            )
         if config.env.reward != "latency":
             raise ParameterError(
                 f"env.reward: found {config.env.reward!r}; values are learned for 'latency'"
@@ -253,6 +259,13 @@ class SoC(Problem):
                 f"{', '.join(self.rules())}"
             )
         return RuleTeacher(teacher), {}
+
+    def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
+        """Return episodes of every scenario of the training."""
+        from dispatchgym.agents.evolution import playgrounds_of
+        from dispatchgym.envs.soc.index import IndexRuns
+
+        return playgrounds_of(config.agent, IndexRuns)
 
     # --- speed ---
 

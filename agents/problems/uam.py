@@ -253,14 +253,10 @@ class UAM(Problem):
 
     def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
         """Return days of every scenario of the training."""
+        from dispatchgym.agents.evolution import playgrounds_of
         from dispatchgym.envs.uam.index import IndexDays
 
-        scenarios, episodes = config.agent.scenarios, config.agent.episodes
-        if len(scenarios) != len(episodes):
-            raise ParameterError(
-                f"agent.episodes: found {episodes}, expected one number for each of {scenarios}"
-            )
-        return [IndexDays(*pair) for pair in zip(scenarios, episodes, strict=True)]
+        return playgrounds_of(config.agent, IndexDays)
 
     # --- speed ---
 
