@@ -30,7 +30,7 @@ evaluate: install ## compare the rules and the trained agent on benchmark instan
 	@$(BIN)/python -m dispatchgym.evaluate $(ARGS)
 
 test: install ## the tests that take seconds each
-	$(BIN)/python -m pytest -q -m "not slow and not plugins" $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not plugins" $(ARGS)
 
 test-all: install ## every test, the slow ones and those of other libraries included
 	$(BIN)/python -m pytest -q $(ARGS)

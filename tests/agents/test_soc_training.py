@@ -44,6 +44,8 @@ def test_there_may_be_no_teacher():
 
 def test_rewards_that_values_are_not_learned_for():
     PROBLEM.check_training(config())
+    with pytest.raises(ParameterError, match=r"env\.mode: found 'map_only'"):
+        PROBLEM.check_training(config(mode="map_only"))
     with pytest.raises(ParameterError, match=r"env\.reward: found 'compbonus'"):
         PROBLEM.check_training(config(reward="compbonus"))
 

@@ -167,7 +167,12 @@ def test_a_run_goes_through_its_phases(tmp_path, changes):
 
 def test_an_index_policy_is_bred_and_resumed(tmp_path):
     changes = ["agent=index", "model=uam_index", "model.hidden=3", "agent.pairs=3"]
-    changes += ["agent.scenarios=[uam-3x5,uam-4x6]", "agent.episodes=[2,2]", "held_out.seeds=4", "held_out.times=2"]
+    changes += [
+        "agent.scenarios=[uam-3x5,uam-4x6]",
+        "agent.episodes=[2,2]",
+        "held_out.seeds=4",
+        "held_out.times=2",
+    ]
     only = [o for o in SMALL if not o.startswith(("agent.", "model."))]
     register_schemas()
     with initialize_config_module("dispatchgym.configs", version_base="1.3"):
