@@ -176,11 +176,13 @@ def test_searches_repeat(name):
 
 
 @pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed")
-@pytest.mark.parametrize("scenario", ["top3-p5-h300", "top3-p5-h150-noise30", "bal16-mix6-h10100"])
+@pytest.mark.parametrize(
+    "scenario", ["top3-p5-h300", "top3-p5-h80-noise30", "batch-wifi_tx-sc_rx-bal16"]
+)
 def test_resolving_plays_valid_episodes(scenario, monkeypatch):
     from dispatchgym.envs.soc.planners import Resolve
 
-    monkeypatch.setattr(Resolve, "WORK_LIMIT", 0.05)
+    monkeypatch.setattr(Resolve, "WORK_LIMIT", 0.01)
     instance = make_instance(scenario, 0)
     one, two = (plan_episode("resolve", instance, 1) for _ in range(2))
     assert np.array_equal(one.schedule["tasks"], two.schedule["tasks"])
