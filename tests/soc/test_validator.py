@@ -10,7 +10,7 @@ from soc.cases import SHARED, needs_data
 from soc.varied import varied
 
 from dispatchgym.envs.core.errors import ParameterError
-from dispatchgym.envs.soc.env import MODES, SoCVectorEnv
+from dispatchgym.envs.soc.env import MODES, SoCSimulation, SoCVectorEnv
 from dispatchgym.envs.soc.generators import batch, make_instance
 from dispatchgym.envs.soc.instance import Cluster, Instance, JobProfile, Platform
 from dispatchgym.envs.soc.replay import trace_instance
@@ -114,16 +114,12 @@ def test_accepts_random_actions_of_every_mode(mode):
     random = np.random.default_rng(0)
     for seed in range(12):
         instance = varied(seed)
-        env = SoCVectorEnv(1, scenario=instance, mode=mode)
-        _, info = env.reset(seed=[seed])
-        ended = np.zeros(1, bool)
-        while not ended[0]:
-            masks = env.action_masks()
-            actions = np.array([random.choice(np.flatnonzero(mask)) for mask in masks])
-            _, _, terminated, truncated, info = env.step(actions)
-            ended = terminated | truncated
-        final = info["final_info"]
-        schedule = {name: values[0] for name, values in final["schedule"].items()}
+        simulation = SoCSimulation(num_lanes=1, scenario=instance, mode=mode)
+        simulation.restart(np.ones(1, bool), np.array([seed]))
+        while not simulation.terminated[0]:
+            legal = np.flatnonzero(simulation.observations["action_mask"][0])
+            simulation.step(random.choice(legal, 1), np.ones(1, bool), False)
+        schedule = simulation.final_info(0)["schedule"]
         report = validate(instance, schedule)
         assert report.valid, (seed, report.violations[:3])
 
