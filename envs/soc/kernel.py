@@ -31,6 +31,8 @@ compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type
 """Without reference counts: the arrays belong to the caller, nothing here keeps one."""
 inlined = njit(inline="always", error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions on the way of every step: a call would copy the whole tuple of arrays."""
+merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+"""The same for longer functions: they are put in place by LLVM, which compiles faster."""
 
 # Columns of State.setting, shared by all lanes.
 MODE, REWARD, LOGGING, STEP_LIMIT = range(4)

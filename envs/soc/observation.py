@@ -391,7 +391,7 @@ def observe(state, tables, observation, lane, fresh):
     show_waiting(scalar, state.executable[lane], task, task_x, per_scale)
     show_pes(scalar, pe, task, observation.pe_x[lane], task_x, pes, per_scale)
     first, last = 0, pes
-    if not fresh and scalar[CALL] == scalar[SHOWN_CALL]:
+    if not fresh and scalar[CALL] == scalar[SHOWN_CALL] and scalar[STATUS] == RUNNING:
         first, last = scalar[LAST_PE], scalar[LAST_PE] + 1
     scalar[SHOWN_CALL] = scalar[CALL]
     show_ready(
@@ -402,8 +402,7 @@ def observe(state, tables, observation, lane, fresh):
         scalar, state.ready[lane], tables.number[row], tables.real[row],
         observation.global_x[lane], observation.first_ready[lane],
     )  # fmt: skip
-    if scalar[STATUS] == RUNNING:
-        look_ahead(state, tables, lane, observation.outlook[lane])
+    look_ahead(state, tables, lane, observation.outlook[lane])
     show_mode(state, tables, observation.action_mask[lane], lane)
 
 

@@ -36,6 +36,7 @@ from dispatchgym.envs.soc.kernel import (
     data_wait,
     estimated_finish,
     inlined,
+    merged,
     nominal_duration,
 )
 
@@ -58,7 +59,7 @@ FAR = 1e18
 # --- Queues ----------------------------------------------------------------------------------
 
 
-@compiled
+@merged
 def drain_queue(state, tables, lane, p, column, added, data):
     """Work out when the executable tasks of a PE end, one more among them.
 
@@ -126,7 +127,7 @@ def queue_harm(state, lane, p):
 # --- Jobs and what comes next ----------------------------------------------------------------
 
 
-@compiled
+@merged
 def expect_ends(state, tables, lane):
     """Write when running, queued and finished tasks end; when each job may be done, so far."""
     scalar, pe, task, job = state.scalar[lane], state.pe[lane], state.task[lane], state.job[lane]
@@ -151,7 +152,7 @@ def expect_ends(state, tables, lane):
                 estimate[j] = max(estimate[j], forecast[slot, END] - now + after)
 
 
-@compiled
+@merged
 def promise_ready(state, tables, lane):
     """Write the ends and promises of the ready tasks on their best PEs; return the first end."""
     scalar, row = state.scalar[lane], state.scalar[lane, ROW]
@@ -178,7 +179,7 @@ def promise_ready(state, tables, lane):
     return soonest
 
 
-@compiled
+@merged
 def expect_demand(state, tables, lane):
     """Add up what tasks that get ready next would lose on each PE's being taken.
 
@@ -223,7 +224,7 @@ def wanted_pe(tables, row, k, t):
 # --- Successors ------------------------------------------------------------------------------
 
 
-@compiled
+@merged
 def reach_child(state, tables, lane, j, t, child):
     """Write when the data of the other predecessors of a child are on each PE.
 
@@ -267,7 +268,7 @@ def child_promise(state, tables, lane, j, child, volume, p, finish):
     return best
 
 
-@compiled
+@merged
 def look_at_children(state, tables, lane, slot, outlook, per_scale):
     """Write what placements of a ready task (its rows of the outlook) mean for its successors."""
     row, j = state.scalar[lane, ROW], state.task[lane, slot, JOB]
@@ -297,7 +298,7 @@ def look_at_children(state, tables, lane, slot, outlook, per_scale):
     look_at_edges(state, tables, lane, slot, outlook, per_scale)
 
 
-@compiled
+@merged
 def look_at_edges(state, tables, lane, slot, outlook, per_scale):
     """Write how much data a ready task sends on, and which of its successors' are on each PE."""
     row, j = state.scalar[lane, ROW], state.task[lane, slot, JOB]
@@ -321,7 +322,7 @@ def look_at_edges(state, tables, lane, slot, outlook, per_scale):
 # --- Other ready tasks -----------------------------------------------------------------------
 
 
-@compiled
+@merged
 def look_at_others(state, tables, lane, slot, p, finish):
     """Return what the other ready tasks lose if a PE is taken until a time from now.
 
@@ -348,7 +349,7 @@ def look_at_others(state, tables, lane, slot, p, finish):
 # --- All of it -------------------------------------------------------------------------------
 
 
-@compiled
+@merged
 def look_at_placement(state, tables, lane, slot, p, outlook, soonest, first_job):
     """Write the row of a ready task on a PE that supports it, the successors left out."""
     scalar, row = state.scalar[lane], state.scalar[lane, ROW]
