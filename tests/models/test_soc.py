@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from dispatchgym.envs.soc.observation import STAGE_COLUMN
 from dispatchgym.models import build_network
 from dispatchgym.models.soc import FINISH, BottomUp, Jobs
 
@@ -48,15 +49,15 @@ def test_a_batch_is_its_parts(network):
 
 
 @pytest.mark.parametrize("scenario", ["top3-p5", "bal16-mix6", "top3-gen"])
-def test_only_legal_actions_have_a_logit(network, scenario):
+def test_only_ready_tasks_have_logits(network, scenario):
     observation = as_batch(observe(3, scenario))
     logits, _ = network(observation)
     assert torch.isfinite(logits).all()
-    chosen = logits.flatten() != 0
-    assert chosen.any()
-    legal = observation["action_mask"].flatten() > 0
-    assert (chosen <= (observation["task_pe"].flatten(0, -2)[:, 3] > 0)).all()
-    assert (legal <= chosen).all()
+    ready = observation["task_x"][0, :, STAGE_COLUMN + 1] > 0
+    scored = (logits[0] != 0).reshape(len(ready), -1)
+    assert ready.any()
+    assert (scored.any(dim=1) == ready).all()
+    assert (scored.flatten() >= (observation["action_mask"][0] > 0)).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -118,7 +119,7 @@ def test_the_rule_etf_is_a_choice_of_weights(network):
         network.direct.weight[0, FINISH] = -1.0
     for seed in range(5):
         observation = observe(seed, decisions=20)
-        logits = network(as_batch(observation))[0][0].numpy()
+        logits = network(as_batch(observation))[0][0].detach().numpy()
         legal = np.flatnonzero(observation["action_mask"])
         chosen = legal[logits[legal].argmax()]
         finish = observation["task_pe"][:, :, FINISH].reshape(-1)
