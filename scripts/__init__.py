@@ -11,9 +11,10 @@ compiles nothing::
 if __name__ != "dispatchgym":
     raise ImportError("import this package as 'dispatchgym', not by the name of its folder")
 
+from dispatchgym.envs.core.preference import PreferenceWrapper
 from dispatchgym.envs.core.registry import register_environments
 
-__all__ = ["__version__"]
+__all__ = ["PreferenceWrapper", "__version__"]
 __version__ = "0.1.0"
 
 register_environments()

@@ -11,6 +11,7 @@ from dispatchgym.envs.core.errors import (
     ParameterError,
     ScenarioError,
 )
+from dispatchgym.envs.core.preference import PreferenceWrapper
 
 __all__ = [
     "CheckpointError",
@@ -21,5 +22,6 @@ __all__ = [
     "InvalidActionError",
     "MissingDependencyError",
     "ParameterError",
+    "PreferenceWrapper",
     "ScenarioError",
 ]

@@ -22,11 +22,12 @@ def to_sb3(vec: gym.vector.VectorEnv[Any, Any, Any]) -> SB3VectorEnv:
     """Return a native vector environment as a `VecEnv` of stable-baselines3.
 
     Args:
-        vec: from ``gym.make_vec(id, num_envs=N, autoreset_mode="SameStep")``.
+        vec: from ``gym.make_vec(id, num_envs=N, autoreset_mode="SameStep")``; where rewards have
+            several objectives, made with ``reward="scalar"``.
 
     Raises:
         MissingDependencyError: stable-baselines3 is not installed.
-        ParameterError: `vec` has another autoreset mode.
+        ParameterError: `vec` has another autoreset mode, or its rewards are vectors.
     """
     try:
         from dispatchgym.envs.core.sb3 import SB3VectorEnv

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
 from dispatchgym.envs.core.errors import InvalidActionError, ParameterError
+from dispatchgym.envs.core.preference import check_preference
 from dispatchgym.envs.core.simulation import Simulation, Snapshot, check_choice
 
-__all__ = ["INVALID_ACTION_CHOICES", "KernelEnv", "episode_seed"]
+__all__ = ["INVALID_ACTION_CHOICES", "KernelEnv", "episode_seed", "reward_space"]
 
 INVALID_ACTION_CHOICES = ("penalise", "raise")
 _ALL = np.ones(1, np.bool_)
@@ -25,7 +27,8 @@ def episode_seed(seed: int) -> int:
 class KernelEnv(gym.Env[dict[str, Any], Any]):
     """One lane of a simulation as a Gymnasium environment.
 
-    Subclasses set `simulation_class` and carry the manual page of their problem.
+    Subclasses set `simulation_class` and carry the manual page of their problem. Where rewards
+    are vectors, `reward_space` and `reward_dim` are set by MO-Gymnasium's convention.
 
     Args:
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
@@ -51,6 +54,9 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
         self.simulation = self.simulation_class(num_lanes=1, **kwargs)
         self.observation_space = self.simulation.observation_space
         self.action_space = self.simulation.action_space
+        if self.simulation.gives_vector:
+            self.reward_space = reward_space(self.simulation)
+            self.reward_dim = len(self.simulation.reward_names)
         self._started = False
         self._ended = False
 
@@ -62,8 +68,14 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
         Args:
             seed: plays the instance and the disturbances of this seed; None goes on with the
                 sequence of episodes of the last seed.
-            options: not used by the environments of this suite.
+            options: ``{"preference": weights}`` sets the preference of this episode where
+                rewards have several objectives; nothing else is used.
+
+        Raises:
+            ParameterError: weights that are no preference.
         """
+        simulation = self.simulation
+        preferences = asked_preferences(simulation, options)
         super().reset(seed=seed)
         if seed is not None:
             start = episode_seed(seed)
@@ -73,12 +85,14 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
             start = int(self.np_random.integers(2**62, 2**63 - 1))
         self._started = True
         self._ended = False
-        self.simulation.restart(_ALL, np.array([start], np.int64))
+        simulation.restart(_ALL, np.array([start], np.int64))
+        if preferences is not None:
+            simulation.set_preferences(_ALL, preferences)
         return self._observation(), self._info()
 
     def step(
         self, action: np.int64 | int | npt.NDArray[np.int64]
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    ) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         """Apply an action; see the class for rewards and the end of an episode.
 
         Raises:
@@ -101,7 +115,14 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
         if terminated or truncated:
             self._ended = True
             info |= simulation.final_info(0)
-        return self._observation(), float(simulation.reward[0]), terminated, truncated, info
+        reward: Any = float(simulation.reward[0])
+        if simulation.reward_names:
+            vector = simulation.vector_reward[0].astype(np.float32)
+            if simulation.gives_vector:
+                reward = vector
+            else:
+                info["vector_reward"] = vector
+        return self._observation(), reward, terminated, truncated, info
 
     def render(self) -> Any:
         """Return a picture of the episode so far, or None without a render mode."""
@@ -118,6 +139,11 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
     def rules(self) -> tuple[str, ...]:
         """Names of the dispatching rules."""
         return self.simulation.rules
+
+    @property
+    def reward_names(self) -> tuple[str, ...]:
+        """Names of the objectives where rewards have several; else empty."""
+        return self.simulation.reward_names
 
     def rule_action(self, name: str) -> int | npt.NDArray[np.int64]:
         """Return the action of a rule for the current decision; -1 when the episode has ended.
@@ -147,6 +173,29 @@ class KernelEnv(gym.Env[dict[str, Any], Any]):
 
     def _info(self) -> dict[str, Any]:
         return {"action_mask": self.simulation.observations["action_mask"][0].copy()}
+
+
+def reward_space(simulation: Simulation) -> spaces.Box:
+    """Return the space of the vector rewards of one lane."""
+    limit = float(np.finfo(np.float32).max)
+    return spaces.Box(-limit, limit, (len(simulation.reward_names),), np.float32)
+
+
+def asked_preferences(
+    simulation: Simulation, options: dict[str, Any] | None
+) -> npt.NDArray[np.float64] | None:
+    """Return ``options["preference"]`` as weights (B, K); None where there is none to set.
+
+    Raises:
+        ParameterError: the weights of some lane are no preference.
+    """
+    if not options or "preference" not in options or not simulation.reward_names:
+        return None
+    objectives = len(simulation.reward_names)
+    shape = (simulation.num_lanes, objectives)
+    given = options["preference"]
+    rows = given if np.shape(given) == shape else [given] * simulation.num_lanes
+    return np.array([check_preference(row, objectives) for row in rows])
 
 
 def check_actions(simulation: Simulation, actions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -22,16 +22,23 @@ class SB3VectorEnv(VecEnv):
     Each observation is copied once, out of the buffers of the kernel.
 
     Args:
-        vec: made with ``autoreset_mode="SameStep"``, the only mode stable-baselines3 knows.
+        vec: made with ``autoreset_mode="SameStep"``, the only mode stable-baselines3 knows, and
+            where rewards have several objectives with ``reward="scalar"``: then
+            ``infos[i]["vector_reward"]`` of every step holds the vector, float32 (K,).
 
     Raises:
-        ParameterError: `vec` has another autoreset mode.
+        ParameterError: `vec` has another autoreset mode, or its rewards are vectors.
     """
 
     def __init__(self, vec: KernelVectorEnv) -> None:
         if vec.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ParameterError(
                 f"to_sb3: found autoreset_mode={vec.autoreset_mode.value!r}, expected 'SameStep'"
+            )
+        if vec.simulation.gives_vector:
+            raise ParameterError(
+                "to_sb3: found reward='vector', expected 'scalar': stable-baselines3 keeps one "
+                "number a step; the vector is in infos[i]['vector_reward']"
             )
         self.vec = vec
         vec.copy = True
@@ -63,6 +70,9 @@ class SB3VectorEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for lane in np.flatnonzero(dones):
             infos[lane] = self._final_info(found, int(lane), bool(truncated[lane]))
+        if "vector_reward" in found:
+            for info, vector in zip(infos, found["vector_reward"], strict=True):
+                info["vector_reward"] = vector
         self._episode_return[dones] = 0.0
         self._episode_length[dones] = 0
         return observations, rewards, dones, infos

@@ -11,11 +11,15 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.vector_reward import VectorReward, choose_draw, make_vector_reward
 
-__all__ = ["Simulation", "Snapshot", "check_choice", "copy_nested"]
+__all__ = ["REWARD_CHOICES", "Simulation", "Snapshot", "check_choice", "copy_nested"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+
+REWARD_CHOICES = ("vector", "scalar")
+"""Where rewards have several objectives, a step gives all of them or their weighted sum."""
 
 _SHOWN_ACTIONS = 50
 """A message names at most so many legal actions."""
@@ -44,6 +48,13 @@ class Simulation(ABC):
             step with autoreset; only the rows of such lanes are meaningful.
         reward: float64 (B,). terminated, truncated, invalid: bool (B,); what the last step
             gave. `invalid` marks lanes whose action was illegal and changed nothing.
+        reward_names: names of the K objectives of a reward of several, else empty. Such a
+            simulation calls `make_vector_reward` in its constructor, and has besides:
+        vector_reward: float64 (B, K), what the last step gave; `reward` is its dot product with
+            the lane's preference.
+        preferences: float64 (B, K), weights of the objectives in the running episodes, shown as
+            ``observations["preference"]``; the simulation counts them to `changing_arrays`.
+        gives_vector: whether a step of the environment gives the vector.
     """
 
     num_lanes: int
@@ -56,6 +67,10 @@ class Simulation(ABC):
     terminated: BoolArray
     truncated: BoolArray
     invalid: BoolArray
+    reward_names: tuple[str, ...] = ()
+    vector_reward: npt.NDArray[np.float64]
+    preferences: npt.NDArray[np.float64]
+    gives_vector: bool = False
 
     @abstractmethod
     def __init__(self, *, num_lanes: int, step_limit: int = 0, **kwargs: Any) -> None:
@@ -116,6 +131,44 @@ class Simulation(ABC):
     @abstractmethod
     def render(self, lane: int, mode: str) -> Any:
         """Return a picture of a lane: text for ``"ansi"``, uint8 (H, W, 3) for ``"rgb_array"``."""
+
+    def make_vector_reward(
+        self, names: tuple[str, ...], reward: str, preference: Any
+    ) -> VectorReward:
+        """Allocate rewards of several objectives; return the arrays for the kernel.
+
+        The kernel calls `begin_preference` where it begins an episode and `scalarise` where it
+        writes a reward, both of `dispatchgym.envs.core.vector_reward`.
+
+        Args:
+            names: of the objectives.
+            reward: one of `REWARD_CHOICES`, what a step of the environment gives.
+            preference: see `choose_preference`.
+        """
+        check_choice("reward", reward, REWARD_CHOICES)
+        self.reward_names = names
+        self.gives_vector = reward == "vector"
+        self._vector = make_vector_reward(self.num_lanes, len(names))
+        self.vector_reward, self.preferences = self._vector.reward, self._vector.preference
+        self.choose_preference(preference)
+        return self._vector
+
+    def choose_preference(self, preference: Any) -> None:
+        """Settle which preferences the episodes to come have.
+
+        Args:
+            preference: ``"grid"`` or ``"dirichlet"``, drawn by the seed of each episode, or K
+                weights >= 0 that sum to one.
+
+        Raises:
+            ParameterError: `preference` is none of these.
+        """
+        choose_draw(self._vector, preference)
+
+    def set_preferences(self, chosen: BoolArray, weights: npt.NDArray[np.float64]) -> None:
+        """Give the running episodes of the chosen lanes (B,) their preferences (B, K)."""
+        self.preferences[chosen] = weights[chosen]
+        self.refresh()
 
     def is_legal(self, lane: int, action: Any) -> bool:
         """Tell whether an action is legal in a lane; of whole numbers, the mask says so."""

@@ -87,7 +87,7 @@ def check_masks(make: MakeEnv, *, episodes: int = 3) -> None:
             done = terminated or truncated
         _check_observation(env, observation, info)
         assert not observation["action_mask"].any(), "the mask of an ended episode is not empty"
-        assert isinstance(info["objective"], float), "info['objective'] is not a float"
+        _check_objective(env, info["objective"])
         assert isinstance(info["schedule"], Mapping), "info['schedule'] is not a mapping"
 
 
@@ -136,7 +136,7 @@ def check_invalid_actions(make: MakeEnv) -> None:
     for action in _illegal_actions(env, observation["action_mask"]):
         after, reward, terminated, truncated, info = env.unwrapped.step(action)
         assert info.get("invalid_action") is True, "an illegal action is not reported"
-        assert float(reward) < 0, "an illegal action is not penalised"
+        assert np.all(np.asarray(reward) < 0), "an illegal action is not penalised"
         assert not terminated
         assert not truncated
         assert_same(observation, after, "an illegal action changed the observation")
@@ -170,11 +170,13 @@ def check_batch_equals_singles(
         for i, env in enumerate(singles):
             if autoreset_mode == "NextStep" and ended[i]:
                 current[i] = env.reset()[0]
-                assert rewards[i] == 0.0, "the resetting step has a reward"
+                assert not rewards[i].any(), "the resetting step has a reward"
                 assert not terminated[i], "the resetting step ends the episode"
                 continue
             current[i], reward, *ends, info = env.step(chosen[i])
-            assert rewards[i] == reward, f"row {i}: reward {rewards[i]}, expected {reward}"
+            assert_same(reward, rewards[i], f"row {i}: reward")
+            if "vector_reward" in info:
+                assert_same(info["vector_reward"], infos["vector_reward"][i], f"row {i}: vector")
             assert [terminated[i], truncated[i]] == ends, f"row {i} ends at another step"
             if not any(ends):
                 continue
@@ -214,6 +216,16 @@ def _check_observation(
     masks: npt.NDArray[np.bool_] = env.unwrapped.action_masks()  # type: ignore[attr-defined]
     assert masks.dtype == np.bool_, "action_masks() is not bool"
     assert_same(mask == 1, masks, "action_masks() differs from the observation")
+
+
+def _check_objective(env: gym.Env[Any, Any], objective: Any) -> None:
+    """An objective is a float, of several objectives a float64 array with an entry for each."""
+    names = getattr(env.unwrapped, "reward_names", ())
+    if not names:
+        assert isinstance(objective, float), "info['objective'] is not a float"
+        return
+    assert objective.dtype == np.float64, "info['objective'] is not float64"
+    assert objective.shape == (len(names),), "info['objective'] is not one number an objective"
 
 
 def _play(

@@ -13,9 +13,11 @@ from gymnasium.vector.utils import batch_space
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.kernel_env import (
     INVALID_ACTION_CHOICES,
+    asked_preferences,
     check_actions,
     episode_seed,
     require_legal,
+    reward_space,
 )
 from dispatchgym.envs.core.simulation import (
     Simulation,
@@ -84,6 +86,9 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
         self.single_action_space = self.simulation.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        if self.simulation.gives_vector:
+            self.reward_space = reward_space(self.simulation)
+            self.reward_dim = len(self.simulation.reward_names)
         self._every = np.ones(num_envs, np.bool_)
         self._next = np.full(num_envs, -1, np.int64)
         self._ended = np.zeros(num_envs, np.bool_)
@@ -100,22 +105,29 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
         Args:
             seed: row i is seeded with seed + i; a list gives each row its own seed, or None to
                 go on with the row's sequence of episodes.
-            options: ``{"reset_mask": array}`` or None.
+            options: ``{"reset_mask": array}`` or None. Where rewards have several objectives,
+                ``"preference"`` sets the preference of these episodes: weights (K,), or a row
+                for each lane (B, K).
 
         Raises:
-            ParameterError: mask or list of seeds of a wrong shape or type, or a mask without
-                a row.
+            ParameterError: mask or list of seeds of a wrong shape or type, a mask without a
+                row, or weights that are no preference.
         """
         chosen = self._chosen_rows(options)
+        preferences = asked_preferences(self.simulation, options)
         self.simulation.restart(chosen, self._seeds(seed))
+        if preferences is not None:
+            self.simulation.set_preferences(chosen, preferences)
         self._started |= chosen
         self._ended &= ~chosen
         return self._observations(), self._infos()
 
     def step(
         self, actions: npt.ArrayLike
-    ) -> tuple[dict[str, Any], npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
+    ) -> tuple[dict[str, Any], npt.NDArray[Any], BoolArray, BoolArray, dict[str, Any]]:
         """Apply one action in each row: integers (B,), or (B, numbers of an action).
+
+        Rewards are float64 (B,), or float32 (B, K) where they are vectors.
 
         Raises:
             InvalidActionError: an action is illegal and ``invalid_action="raise"``.
@@ -130,6 +142,8 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             for buffer in (simulation.terminated, simulation.truncated, simulation.invalid):
                 buffer[resting] = False
             simulation.reward[resting] = 0.0
+            if simulation.reward_names:
+                simulation.vector_reward[resting] = 0.0
             simulation.restart(resting, self._next)
         else:
             same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
@@ -145,7 +159,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             self._ended = ended
         return (
             self._observations(),
-            simulation.reward.copy(),
+            self._rewards(infos, stepped),
             simulation.terminated.copy(),
             simulation.truncated.copy(),
             infos,
@@ -166,6 +180,11 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
     def rules(self) -> tuple[str, ...]:
         """Names of the dispatching rules."""
         return self.simulation.rules
+
+    @property
+    def reward_names(self) -> tuple[str, ...]:
+        """Names of the objectives where rewards have several; else empty."""
+        return self.simulation.reward_names
 
     def rule_action(self, name: str) -> npt.NDArray[np.int64]:
         """Return the action of a rule for each row; -1 where an episode has ended."""
@@ -270,6 +289,16 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
 
     def _observations(self) -> dict[str, Any]:
         return self._kept(self.simulation.observations)
+
+    def _rewards(self, infos: dict[str, Any], stepped: BoolArray) -> npt.NDArray[Any]:
+        """Return the rewards as asked for; the vectors behind weighted sums go to the infos."""
+        if not self.simulation.reward_names:
+            return self.simulation.reward.copy()
+        vectors = self.simulation.vector_reward.astype(np.float32)
+        if self.simulation.gives_vector:
+            return vectors
+        _merge(infos, {"vector_reward": vectors}, stepped)
+        return self.simulation.reward.copy()
 
     def _infos(self) -> dict[str, Any]:
         mask = self.simulation.observations["action_mask"]

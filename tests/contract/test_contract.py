@@ -140,7 +140,7 @@ def test_copy_lane(name):
             {key: value[2] for key, value in observations.items()},
             "the copied lane goes on differently",
         )
-        assert rewards[0] == rewards[2]
+        testing.assert_same(rewards[0], rewards[2], "the copied lane is rewarded differently")
         assert terminated[0] == terminated[2]
     with pytest.raises(ParameterError, match="lane: found 3"):
         inner.copy_lane(3, 0)
@@ -242,7 +242,7 @@ total = [float(np.sum(value)) for value in observations.values()]
 for step in range(16):
     action = vec.unwrapped.rule_action(("random", rule)[step % 4 == 3])
     observations, rewards, *_ = vec.step(action)
-    total += [float(np.sum(value)) for value in observations.values()] + rewards.tolist()
+    total += [float(np.sum(value)) for value in observations.values()] + rewards.ravel().tolist()
 print(total)
 """
 TINY = {
