@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dispatchgym.agents.arena import MAX_LANES, Arena, Episode
+from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.entrants import (
     Effort,
-    Entrant,
     ExactEntrant,
     PlannerEntrant,
     Search,
@@ -25,6 +25,7 @@ from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.base import Measure, Problem, Reference, Scenario, Setting
 from dispatchgym.agents.provenance import provenance, write_json
 from dispatchgym.agents.scenarios import find_scenarios
+from dispatchgym.agents.workers import Workers, play_on_ray
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.core.files import write_whole
 
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
     from dispatchgym.agents.summary import Summary
 
-__all__ = ["Evaluation", "EvaluationResult", "Row", "evaluate"]
+__all__ = ["Block", "Evaluation", "EvaluationResult", "Row", "Workers", "evaluate"]
+
+Tell = Callable[[str, int], None]
+"""Told what is being done, and how much work has been done since the last call."""
 
 MAX_VIOLATIONS = 3
 """Findings of the validator that an error message repeats."""
@@ -98,6 +102,23 @@ class Sample:
     instance: Any
     seed: int
     episode: Episode
+
+
+@dataclass
+class Block:
+    """What one block of episodes gave, wherever it was played.
+
+    Attributes:
+        rows: one for each agent and episode, still without decision times.
+        times: agent -> milliseconds of single decisions, where the block has measured them.
+        sample: see `EvaluationResult`.
+        plans: likewise.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    times: dict[str, list[float]] = field(default_factory=dict)
+    sample: Sample | None = None
+    plans: dict[str, list[tuple[Any, Mapping[str, Any]]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -192,6 +213,7 @@ def evaluate(
     seeds: int | Sequence[int] = 5,
     *,
     progress: bool = True,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> EvaluationResult:
     """Let agents play the same episodes; check every schedule.
@@ -201,6 +223,7 @@ def evaluate(
         scenario: on what.
         seeds: N for seeds 0..N-1, or the seeds themselves, all >= 0.
         progress: show a progress bar when it takes a while.
+        workers: who plays; None: this process.
         **settings: further arguments of `Evaluation`, which describes all of them.
 
     Returns:
@@ -212,7 +235,7 @@ def evaluate(
         EvaluationError: a schedule is invalid or better than a proven bound.
     """
     evaluation = Evaluation(agents, scenario, seeds, **settings)
-    evaluation.run(progress=progress)
+    evaluation.run(progress=progress, workers=workers)
     return evaluation.result
 
 
@@ -300,26 +323,85 @@ class Evaluation:
     def _arena(self, scenario: Scenario, setting: Setting, seeds: tuple[int, ...]) -> Arena:
         return Arena(self.problem, scenario.content, seeds, setting.environment())
 
-    def run(self, *, progress: bool = True) -> None:
-        """Play everything; rows of an episode appear when all agents have played it."""
-        steps = list(product(self.scenarios, self.settings, _blocks(self.seeds)))
-        total = sum(scenario.work for scenario, _, _ in steps) * len(self.entrants)
+    def run(self, *, progress: bool = True, workers: Workers | None = None) -> None:
+        """Play everything; what is finished when it is stopped is in `result`.
+
+        Args:
+            progress: show a progress bar.
+            workers: who plays; None: this process.
+
+        Raises:
+            ParameterError: the workers cannot be had.
+            EvaluationError: a schedule is invalid or better than a proven bound, or a worker was
+                lost too often.
+        """
+        chosen = workers or Workers()
+        self.steps = self._steps(chosen.block)
+        total = sum(self.work(number) for number in range(len(self.steps)))
+        found: dict[int, Block] = {}
         with _progress_bar(progress) as bar:
             task = bar.add_task("loading", total=total)
-            self._warm_up()
-            for scenario, setting, seeds in steps:
-                arena = self._arena(scenario, setting, seeds)
-                played = {}
-                for entrant in self.entrants:
-                    bar.update(task, description=f"{scenario.name} {entrant.name}")
-                    played[entrant.name] = entrant.play(arena)
-                    self._time(entrant, arena, scenario)
-                    bar.advance(task, scenario.work)
-                bar.update(task, description=f"{scenario.name} reference")
-                self.result.rows += self._rows(scenario, setting, arena, played)
+
+            def tell(description: str, advance: int) -> None:
+                bar.update(task, description=description, advance=advance)
+
+            remote = chosen.name == "ray"
+            played = play_on_ray(self, chosen, tell) if remote else self._play_here(tell)
+            try:
+                for number, block in played:
+                    found[number] = block
+            finally:
+                self._collect(found)
         self.result.complete = True
 
-    def _warm_up(self) -> None:
+    def _steps(self, size: int) -> list[tuple[Scenario, Setting, tuple[int, ...]]]:
+        return list(product(self.scenarios, self.settings, _blocks(self.seeds, size)))
+
+    def work(self, number: int) -> int:
+        """Return the work of a block, to share out a progress bar."""
+        return self.steps[number][0].work * len(self.entrants)
+
+    def _play_here(self, tell: Tell) -> Iterator[tuple[int, Block]]:
+        self.warm_up()
+        for number in range(len(self.steps)):
+            yield number, self.play(number, tell)
+
+    def play(self, number: int, tell: Tell) -> Block:
+        """Let every agent play a block of `steps`, and check all schedules."""
+        scenario, setting, seeds = self.steps[number]
+        arena, block = self._arena(scenario, setting, seeds), Block()
+        # Decisions are timed once for each scenario.
+        timed = setting is self.settings[0] and seeds[0] == self.seeds[0]
+        played = {}
+        for entrant in self.entrants:
+            tell(f"{scenario.name} {entrant.name}", 0)
+            played[entrant.name] = entrant.play(arena)
+            if timed:
+                block.times[entrant.name] = [float(ms) for ms in entrant.decision_times(arena)]
+            tell(f"{scenario.name} reference", scenario.work)
+        self._fill(block, scenario, setting, arena, played)
+        return block
+
+    def _collect(self, found: Mapping[int, Block]) -> None:
+        """Put the blocks into the result, in the order in which they were to be played."""
+        result = self.result
+        for number in sorted(found):
+            scenario, block = self.steps[number][0], found[number]
+            for name, times in block.times.items():
+                result.times[name, scenario.name] = times
+            result.rows += [self._timed(row, scenario) for row in block.rows]
+            result.sample = block.sample or result.sample
+            for name, plans in block.plans.items():
+                result.plans.setdefault(name, []).extend(plans)
+
+    def _timed(self, row: Row, scenario: Scenario) -> Row:
+        # A plan is a single decision: agents without decision times are timed by the episode.
+        # So are those of a scenario whose first block is missing after a stop.
+        times = self.result.times.get((row.agent, scenario.name)) or [1000.0 * row.seconds]
+        p50, p99 = np.percentile(times, [50, 99])
+        return replace(row, decision_ms_p50=float(p50), decision_ms_p99=float(p99))
+
+    def warm_up(self) -> None:
         """Load or compile everything, so that no agent's time contains it."""
         options = self.settings[0].environment()
         for seeds in ((0,), (0, 1)):  # one lane and several are compiled apart
@@ -328,19 +410,14 @@ class Evaluation:
                 if len(seeds) == 1 or not isinstance(entrant, ExactEntrant | PlannerEntrant):
                     entrant.play(arena)
 
-    def _time(self, entrant: Entrant, arena: Arena, scenario: Scenario) -> None:
-        """Time an agent's decisions, once for each scenario."""
-        key = entrant.name, scenario.name
-        if key not in self.result.times:
-            self.result.times[key] = [float(ms) for ms in entrant.decision_times(arena)]
-
-    def _rows(
+    def _fill(
         self,
+        block: Block,
         scenario: Scenario,
         setting: Setting,
         arena: Arena,
         played: Mapping[str, Sequence[Episode]],
-    ) -> Iterator[Row]:
+    ) -> None:
         solved = None if self.solver is None else self.solver.play(arena)  # from memory, or now
         for index, (instance, seed) in enumerate(zip(arena.instances, arena.seeds, strict=True)):
             episodes = {name: found[index] for name, found in played.items()}
@@ -350,9 +427,11 @@ class Evaluation:
             for name, episode in episodes.items():
                 where = f"{name} on {instance.name}, seed {seed}"
                 details = self._check(where, instance, episode, reference)
-                yield self._row(name, scenario, drawn, instance, seed, episode, reference, details)
+                block.rows.append(
+                    self._row(name, scenario, drawn, instance, seed, episode, reference, details)
+                )
             if scenario is self.scenarios[0]:
-                self._keep_for_pictures(setting, instance, seed, episodes)
+                self._keep_for_pictures(block, setting, instance, seed, episodes)
 
     def _check(
         self, where: str, instance: Any, episode: Episode, reference: Reference
@@ -393,9 +472,6 @@ class Evaluation:
         reference: Reference,
         details: Mapping[str, float] | None,
     ) -> Row:
-        # A plan is a single decision: agents without decision times are timed by the episode.
-        times = self.result.times[name, scenario.name] or [1000.0 * episode.seconds]
-        p50, p99 = np.percentile(times, [50, 99])
         return Row(
             agent=name,
             scenario=scenario.asked,
@@ -410,19 +486,24 @@ class Evaluation:
             valid=details is not None,
             status=episode.status,
             seconds=episode.seconds,
-            decision_ms_p50=float(p50),
-            decision_ms_p99=float(p99),
+            decision_ms_p50=math.nan,
+            decision_ms_p99=math.nan,
             details=details or {},
         )
 
     def _keep_for_pictures(
-        self, setting: Setting, instance: Any, seed: int, episodes: Mapping[str, Episode]
+        self,
+        block: Block,
+        setting: Setting,
+        instance: Any,
+        seed: int,
+        episodes: Mapping[str, Episode],
     ) -> None:
         if seed == self.seeds[0]:
-            self.result.sample = self._best_sample(instance, seed, episodes)
+            block.sample = self._best_sample(instance, seed, episodes)
         if setting is self.settings[-1] and self.problem.draws_progress:
             for name, episode in episodes.items():
-                self.result.plans.setdefault(name, []).append((instance, episode.schedule))
+                block.plans.setdefault(name, []).append((instance, episode.schedule))
 
     def _best_sample(
         self, instance: Any, seed: int, episodes: Mapping[str, Episode]
@@ -459,9 +540,9 @@ def _progress_bar(shown: bool) -> Progress:
     )
 
 
-def _blocks(seeds: Sequence[int]) -> list[tuple[int, ...]]:
+def _blocks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
     """Cut the seeds into pieces: one is in memory at a time, and what precedes it is safe."""
-    return [tuple(seeds[i : i + MAX_LANES]) for i in range(0, len(seeds), MAX_LANES)]
+    return [tuple(seeds[i : i + size]) for i in range(0, len(seeds), size)]
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
