@@ -5,6 +5,7 @@ from gymnasium.envs.registration import register, registry
 __all__ = ["ENVIRONMENTS", "register_environments"]
 
 ENVIRONMENTS = {
+    "dispatchgym/EdgeOffloading-v0": "dispatchgym.envs.edge_offloading.env:EdgeOffloading",
     "dispatchgym/JobShop-v0": "dispatchgym.envs.job_shop.env:JobShop",
     "dispatchgym/SoC-v0": "dispatchgym.envs.soc.env:SoC",
     "dispatchgym/UAMFleet-v0": "dispatchgym.envs.uam.env:UAMFleet",

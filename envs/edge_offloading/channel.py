@@ -18,9 +18,9 @@ NOISE = 10.0 ** ((-174.0 - 30.0) / 10.0) * BANDWIDTH
 SHADOWING = 8.0
 """Decibel, the same for all links."""
 SLOWEST = 2.5e5
-"""bit/s. The chance of a gain below x is x, so that without a lowest rate the mean time of an upload
-were infinite, by both formulas. One link in 1.5e5 to the cloud is slower by the published code, 1 % of
-those to edges with 0.2 W by equation (2)."""
+"""bit/s. The chance of a gain below x is x, so that without a lowest rate the mean time of an
+upload were infinite, by both formulas. By the published code two links in 100,000 to the cloud are
+slower, by equation (2) one in a hundred to an edge with 0.2 W."""
 
 
 @compiled

@@ -59,7 +59,7 @@ TYPE_MEANS = (0.25, 0.5, 1.0, 2.25)
 BURST_RATES = (0.5, 2.0)
 """Arrival rates of the two states of bursty arrivals, over the mean rate."""
 BURST_BEGINS, BURST_ENDS = 0.05, 0.1
-"""Chances to change the state before a slot; a third of all slots is busy, so that the mean is 1."""
+"""Chances to change the state before a slot: a third of all slots is busy, the mean is 1."""
 
 # Streams of the keyed random numbers (below 16 are those of the kernel).
 (_NUMBER, _FREQUENCY, _DISTANCE, _FADING, _COUNT, _BURST, _SIZE, _USER, _KIND,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from dispatchgym.envs.core.rng import derive, uniform
+from dispatchgym.envs.core.rng import uniform
 from dispatchgym.envs.edge_offloading.draw import (
     BACKHAUL,
     BITS,
@@ -93,6 +93,8 @@ RANDOM_RULE, EDGE_RULE, FUTURE = range(3)
 RANDOM, RANDOM_P, ROUND_ROBIN_P, LEAST_WORK, GREEDY_OMEGA, ROLLOUT_OMEGA = range(6)
 
 NEVER = np.inf
+UNKNOWN = -1.0
+"""BEGAN and ENDED of what has not happened yet."""
 
 
 class State(NamedTuple):
@@ -527,7 +529,7 @@ def send(state, lane, m, e):
     task, effect = state.sent[lane, m], state.effect[lane, e]
     now = scalar[SLOT_NOW] * state.real[lane, SLOT]
     appraise(state, lane, m, e, BITS)
-    task[SERVER], task[SENT] = e, now
+    task[SERVER], task[SENT], task[BEGAN], task[ENDED] = e, now, UNKNOWN, UNKNOWN
     task[UPLOADED] = now + effect[OFFLOAD]
     task[LOOKS_UPLOADED] = now + upload_time(state, lane, m, e, state.task[lane, m, EXPECTED])
     task[TRANSMIT], task[COMPUTE] = effect[TRANSMIT_J], effect[COMPUTE_J]

@@ -21,7 +21,6 @@ from dispatchgym.envs.edge_offloading.kernel import (
     NOBODY,
     NUM_SENT_COLUMNS,
     PLACED,
-    ROLLOUT_OMEGA,
     RUNNING,
     SEED,
     STATUS,

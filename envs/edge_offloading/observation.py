@@ -8,7 +8,6 @@ from dispatchgym.envs.edge_offloading.draw import (
     EXPECTED,
     FIFO,
     FREQUENCY,
-    HIDDEN,
     HORIZON,
     MEAN_BITS,
     RELEASE,

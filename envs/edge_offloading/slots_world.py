@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.rng import derive
 from dispatchgym.envs.edge_offloading import draw, kernel, lanes
 from dispatchgym.envs.edge_offloading.generators import (
     FixedGenerator,
@@ -157,7 +158,7 @@ class SlotWorld(World):
         for lane in np.flatnonzero(begun):
             self._current[lane] = self._prepared[lane]
             scalar = self.state.scalar[lane]
-            seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
+            seed = derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
             self._lay_ready(int(lane), int(seed))
 
     def _lay_ready(self, lane: int, seed: int) -> None:

@@ -46,6 +46,12 @@ UAM_FLEET = [
     {"scenario": "uam-tiny-3x4-exact"},
     {"scenario": "uam-lax2"},
 ]
+EDGE_OFFLOADING = [
+    {"scenario": "gmorl"},
+    {"scenario": "gmorl_radio", "reward": "scalar", "preference": "grid"},
+    {"scenario": "gmorl_hard-e6", "preference": "dirichlet", "reward_scale": "paper"},
+    {"scenario": "gmorl+gmorl_hard", "idle_slots": "dummy", "marginals": False},
+]
 SOC = [
     {"scenario": "top3-p5"},
     {"scenario": "top3-gen", "reward": "compbonus"},
@@ -64,9 +70,11 @@ CASES = [
     *(("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING),
     *(("dispatchgym/UAMFleet-v0", kwargs) for kwargs in UAM_FLEET),
     *(("dispatchgym/SoC-v0", kwargs) for kwargs in SOC),
+    *(("dispatchgym/EdgeOffloading-v0", kwargs) for kwargs in EDGE_OFFLOADING),
 ]
 IDS = [" ".join(str(value) for value in kwargs.values()) for _, kwargs in CASES]
 RULES = {
+    "dispatchgym/EdgeOffloading-v0": "greedy_omega",
     "dispatchgym/JobShop-v0": "spt",
     "dispatchgym/SoC-v0": "etf",
     "dispatchgym/UAMFleet-v0": "greedy",
@@ -74,6 +82,7 @@ RULES = {
 }
 """A rule of each environment that is not random."""
 SMALL = {
+    "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard"},
     "dispatchgym/JobShop-v0": {"scenario": "random_4-6x3"},
     "dispatchgym/SoC-v0": {"scenario": "top3-gen"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-6"},
@@ -204,6 +213,7 @@ def test_copies_stay_and_views_change(name):
 
 
 BUSY = {
+    "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard", "preference": "grid"},
     "dispatchgym/JobShop-v0": {"scenario": "random_6x5", "mode": "interrupting"},
     "dispatchgym/SoC-v0": {"scenario": "top3-gen", "mode": "late_binding"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-3-5x4-9-storm"},
@@ -246,6 +256,7 @@ for step in range(16):
 print(total)
 """
 TINY = {
+    "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard-e6", "preference": "grid"},
     "dispatchgym/JobShop-v0": {"scenario": "random_3x3", "mode": "interrupting"},
     "dispatchgym/SoC-v0": {"scenario": "top3-p5-noise30", "mode": "late_binding"},
     "dispatchgym/UAMFleet-v0": {"scenario": "uam-4x3-storm"},
