@@ -54,6 +54,14 @@ class JobShopModelConfig:
 
 
 @dataclass
+class JobShopIndexModelConfig:
+    """`model=job_shop_index`: looks at each job by itself; for `agent=index`."""
+
+    name: str = "job_shop_index"
+    hidden: int = 16
+
+
+@dataclass
 class VMReschedulingConfig:
     """`env=vm_rescheduling`: the options of `dispatchgym/VMRescheduling-v0`.
 
@@ -358,6 +366,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "model": {
         "job_shop": JobShopModelConfig,
+        "job_shop_index": JobShopIndexModelConfig,
         "soc": SoCModelConfig,
         "soc_index": SoCIndexModelConfig,
         "uam": UAMModelConfig,

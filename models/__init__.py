@@ -4,6 +4,7 @@ if not __name__.startswith("dispatchgym."):
     raise ImportError("import this package as dispatchgym.models, not as a top-level package")
 
 from dispatchgym.models.job_shop import JobShopNetwork
+from dispatchgym.models.job_shop_index import JobShopIndexNetwork
 from dispatchgym.models.registry import build_network, network_names
 from dispatchgym.models.soc import SoCNetwork
 from dispatchgym.models.soc_index import SoCIndexNetwork
@@ -18,6 +19,7 @@ from dispatchgym.models.uam import (
 from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 
 __all__ = [
+    "JobShopIndexNetwork",
     "JobShopNetwork",
     "SoCIndexNetwork",
     "SoCNetwork",

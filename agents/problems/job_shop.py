@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from dispatchgym.envs.job_shop.parsers import load_all
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.agents.policy import Policy
     from dispatchgym.configs.schemas import TrainConfig
@@ -268,9 +269,11 @@ class JobShop(Problem):
 
     def check_training(self, config: TrainConfig) -> None:
         """Refuse observations that the network cannot read, and rewards of another scale."""
-        if config.env.observation != "graph":
+        wanted = "jobs" if config.model.name == "job_shop_index" else "graph"
+        if config.env.observation != wanted:
             raise ParameterError(
-                f"env.observation: found {config.env.observation!r}; the network reads 'graph'"
+                f"env.observation: found {config.env.observation!r}; "
+                f"model={config.model.name} reads {wanted!r}"
             )
         if config.env.reward != "lb_delta":
             raise ParameterError(
@@ -292,6 +295,17 @@ class JobShop(Problem):
         from dispatchgym.agents.job_shop_teachers import make_teacher
 
         return make_teacher(config)
+
+    def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
+        """Return shops of every scenario of the training, in its mode."""
+        from dispatchgym.agents.evolution import playgrounds_of
+        from dispatchgym.envs.job_shop.index import IndexShops
+
+        options = self.training_options(asdict(config.env))
+        return playgrounds_of(
+            config.agent,
+            lambda scenario, count: IndexShops(count, **{**options, "scenario": scenario}),
+        )
 
     # --- speed ---
 
