@@ -101,7 +101,7 @@ def test_the_environment_plays_what_the_index_shops_say(weights, mode):
 
 def test_a_shop_that_locks_up_scores_nothing(weights):
     # Without swaps two jobs can wait for each other's machines for ever.
-    options = {"scenario": "random_4x3", "mode": "blocking", "swap": False}
+    options = {"scenario": "random_3x2", "mode": "blocking", "swap": False}
     shops, simulation = IndexShops(16, **options), JobShopSimulation(num_lanes=16, **options)
     shops.take(np.arange(16))
     simulation.restart(np.ones(16, bool), np.arange(16))
