@@ -178,7 +178,10 @@ def draw_arrivals(seed, limit, rows):
         if limit[BURSTY]:
             busy = uniform(seed, _BURST, slot, 0) < (1.0 - BURST_ENDS if busy else BURST_BEGINS)
             mean *= BURST_RATES[1] if busy else BURST_RATES[0]
-        for _ in range(min(poisson(mean, uniform(seed, _COUNT, slot, 0)), most - count)):
+        coming = poisson(mean, uniform(seed, _COUNT, slot, 0))
+        if count == 0 and wanted == 0 and slot == limit[SLOTS] - 1:
+            coming = max(coming, 1)  # an episode without a decision would be none
+        for _ in range(min(coming, most - count)):
             task = rows.task[count]
             task[RELEASE] = slot * rows.real[SLOT]
             task[SOURCE] = np.int64(uniform(seed, _USER, count, 0) * limit[USERS])

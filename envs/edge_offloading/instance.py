@@ -161,6 +161,11 @@ class OffloadInstance(Instance):
         tasks = len(self.release)
         if tasks > MAX_TASKS:
             raise InstanceError(f"release: found {tasks} tasks, expected at most {MAX_TASKS}")
+        if tasks == 0 or self.release[0] > (self.horizon - 1) * self.slot:
+            raise InstanceError(
+                f"release: found no task by the last slot, at {(self.horizon - 1) * self.slot:g} "
+                "seconds, expected at least one"
+            )
         falling = np.flatnonzero(np.diff(self.release) < 0)
         if falling.size:
             m = int(falling[0]) + 1
@@ -192,7 +197,8 @@ class OffloadInstance(Instance):
     @property
     def limits(self) -> Limits:
         """Sizes, as of a generator that makes only this instance."""
-        return Limits(self.num_servers, max(self.num_tasks, 1), self.horizon, 1)
+        sent = min(self.horizon, self.num_tasks)
+        return Limits(self.num_servers, self.num_tasks, sent, 1)
 
     @cached_property
     def rows(self) -> Rows:

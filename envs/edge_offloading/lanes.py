@@ -39,6 +39,8 @@ from dispatchgym.envs.edge_offloading.kernel import (
 from dispatchgym.envs.edge_offloading.layout import copy_observation, copy_row
 from dispatchgym.envs.edge_offloading.observation import observe
 
+parallel = njit(cache=True, nogil=True, parallel=True)
+
 INVALID_ACTION_REWARD = -1.0
 LANES_PER_BLOCK = 16
 
@@ -211,7 +213,7 @@ def run_rule_block(state, vector, outcome, rule, parameter, block):
         write_result(state, vector, outcome, lane)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel
 def reset_batch(state, source, rows, vector, observation, seeds, chosen):
     """Restart the chosen lanes."""
     for block in prange(num_blocks(state)):
@@ -220,7 +222,7 @@ def reset_batch(state, source, rows, vector, observation, seeds, chosen):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel
 def step_batch(
     state, source, rows, vector, observation, final, outcome, actions, autoreset, chosen
 ):
@@ -232,21 +234,21 @@ def step_batch(
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel
 def observe_batch(state, vector, observation):
     """Write all observations afresh."""
     for block in prange(num_blocks(state)):
         observe_block(state, vector, observation, np.int64(block))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel
 def rule_action_batch(state, vector, rule, parameter, actions):
     """Write the action of a rule for each lane; -1 where an episode is over."""
     for block in prange(num_blocks(state)):
         rule_action_block(state, vector, rule, parameter, actions, np.int64(block))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel
 def run_rule_batch(state, vector, outcome, rule, parameter):
     """Play every lane to its end under a rule."""
     for block in prange(num_blocks(state)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.rng import derive
-from dispatchgym.envs.edge_offloading import draw, kernel, lanes
+from dispatchgym.envs.edge_offloading import draw, kernel, lanes, rollout
 from dispatchgym.envs.edge_offloading.generators import (
     FixedGenerator,
     MixedGenerator,
@@ -202,6 +203,9 @@ class SlotWorld(World):
         """Return what a rule does in each lane; -1 where the episode is over."""
         actions = np.empty(self._lanes, np.int64)
         vector = self._buffers.vector
+        if rule == "rollout_omega":
+            rollout.rollout_batch(self.state, self._trial, vector, actions)
+            return actions
         arguments = (self.state, vector, self.rules.index(rule), _parameter(parameter), actions)
         if self._one_block:
             lanes.rule_action_block(*arguments, 0)
@@ -212,11 +216,19 @@ class SlotWorld(World):
     def run_rule(self, rule: str, parameter: float | None) -> None:
         """Play every lane to its end under a rule."""
         vector, number = self._buffers.vector, self.rules.index(rule)
+        if rule == "rollout_omega":
+            rollout.run_rollout_batch(self.state, self._trial, vector, self._outcome)
+            return
         arguments = (self.state, vector, self._outcome, number, _parameter(parameter))
         if self._one_block:
             lanes.run_rule_block(*arguments, 0)
         else:
             lanes.run_rule_batch(*arguments)
+
+    @cached_property
+    def _trial(self) -> kernel.State:
+        """As many lanes, in which rollouts play."""
+        return self.allocate(self._lanes)
 
     # --- results ---
 
