@@ -19,12 +19,15 @@ from dispatchgym.envs.soc import kernel, lanes, layout, observation, outlook
 from dispatchgym.envs.soc.generators import FixedGenerator, Generator, generator
 from dispatchgym.envs.soc.instance import Instance
 from dispatchgym.envs.soc.parsers import load
+from dispatchgym.envs.soc.power import energy, has_power
 from dispatchgym.envs.soc.rules import RULES
 
 __all__ = ["MODES", "OBSERVATION_KEYS", "REWARDS", "SoCEnv", "SoCSimulation", "SoCVectorEnv"]
 
 MODES = ("commit_ready", "order_only", "map_only", "late_binding")
-REWARDS = ("latency", "compbonus")
+REWARDS = ("latency", "compbonus", "energy", "edp")
+_METERED = ("energy", "edp")
+"""Rewards for which a meter runs along with the episode."""
 
 OBSERVATION_KEYS = observation.Observation._fields
 """Keys of the observation."""
@@ -54,11 +57,13 @@ class SoCSimulation(Simulation):
         self.num_lanes = num_lanes
         self.mode = mode
         self.rules = RULES
+        self._metered = reward in _METERED
         self._one_block = num_lanes <= lanes.LANES_PER_BLOCK  # not worth a parallel loop
         self._make_source(scenario)
         self.state = self.allocate(num_lanes, log=True)
         self.state.setting[kernel.REWARD] = REWARDS.index(reward)
         self.state.setting[kernel.STEP_LIMIT] = step_limit
+        self.state.setting[kernel.METERED] = self._metered
         self._make_outcome()
         self._make_spaces()
 
@@ -76,8 +81,9 @@ class SoCSimulation(Simulation):
         self.tables = layout.empty_tables(
             self.limits, 1 if self._fixed else 2 * self.num_lanes, self._given
         )
+        self._tells_energy = not self._fixed or _has_energy(example)
         if self._fixed:
-            layout.lay(example, self.tables, 0)
+            self._lay(example, 0)
 
     def allocate(self, num_lanes: int, *, log: bool = False) -> kernel.State:
         """Return the state of more lanes of this size, for searches inside the kernel.
@@ -105,6 +111,7 @@ class SoCSimulation(Simulation):
             np.zeros_like(self.state.pe),
             np.zeros_like(self.state.task_log),
             np.zeros_like(self.state.job_log),
+            np.zeros_like(self.state.frequency_log),
         )
 
     def _make_spaces(self) -> None:
@@ -129,6 +136,7 @@ class SoCSimulation(Simulation):
             "pe_mask": _flags(pes),
             "pe_pe": _numbers((pes, pes)),
             "pe_cluster": spaces.Box(0, pes, (pes,), np.int32),
+            "pe_speed": spaces.Box(0.0, 1.0, (pes,), np.float32),
             "edges": spaces.Box(0, tasks - 1, (edges, 2), np.int32),
             "edge_x": _numbers((edges, 1)),
             "edge_mask": _flags(edges),
@@ -201,7 +209,16 @@ class SoCSimulation(Simulation):
             raise ParameterError(f"generator: made {instance.limits}, its limits are {self.limits}")
         row = 2 * lane + 1 - int(self.state.scalar[lane, kernel.ROW]) % 2
         layout.clear_row(self.tables, row)
-        layout.lay(instance, self.tables, row)
+        self._lay(instance, row)
+
+    def _lay(self, instance: Instance, row: int) -> None:
+        """Write an instance into a row of the tables."""
+        if self._metered and instance.workload.strict_ds3:
+            raise ParameterError(
+                "reward: energy of an instance with strict_ds3 is known of whole schedules only, "
+                "expected latency or compbonus"
+            )
+        layout.lay(instance, self.tables, row, metered=self._metered)
 
     def instance(self, lane: int) -> Instance:
         """Return the instance that is being played in a lane."""
@@ -247,14 +264,14 @@ class SoCSimulation(Simulation):
         restart the lanes afterwards.
 
         Returns:
-            The same as `final_infos`.
+            The same as `final_infos`, but for the energy, which takes time to work out.
         """
         arguments = (self.state, self.tables, self._outcome, self.check_rule(rule))
         if self._one_block:
             lanes.run_rule_block(*arguments, 0)
         else:
             lanes.run_rule_batch(*arguments)
-        return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
+        return copy_nested(self._results(np.ones(self.num_lanes, np.bool_)))
 
     # --- results ---
 
@@ -276,6 +293,30 @@ class SoCSimulation(Simulation):
 
     def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Return the results of the lanes that ended; see `Simulation.final_infos`."""
+        results = self._results(ended)
+        return results | self._energies(ended, results) if self._tells_energy else results
+
+    def _energies(
+        self, ended: npt.NDArray[np.bool_], results: dict[str, Any]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Return what lanes that ended have drawn; nan where power is not known."""
+        joules, product, hottest = np.full((3, self.num_lanes), np.nan)
+        for lane in np.flatnonzero(ended):
+            schedule = {key: value[lane] for key, value in results["schedule"].items()}
+            instance = self._generator.generate(int(schedule["seed"]))
+            if _has_energy(instance):
+                report = energy(instance, schedule)
+                joules[lane], product[lane], hottest[lane] = (
+                    report.joules, report.edp, report.hottest,
+                )  # fmt: skip
+        return {
+            "energy": joules * kernel.MILLIJOULES,
+            "edp": product * kernel.MILLIJOULES * kernel.MICROSECONDS_IN_MS,
+            "hottest": hottest,
+        }
+
+    def _results(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the results of the lanes that ended, but for the energy."""
         scalar = self._outcome.scalar
         completed = scalar[:, kernel.COMPLETED]
         counts = (scalar[:, kernel.STATUS] == kernel.FINISHED) & (completed > 0)
@@ -293,13 +334,16 @@ class SoCSimulation(Simulation):
     ) -> dict[str, npt.NDArray[Any]]:
         """Return the schedules of all lanes; the rows of those that are not chosen are None."""
         scalar = result.scalar
-        tasks, jobs = (np.full(self.num_lanes, None, dtype=object) for _ in range(2))
+        tasks, jobs, changes = (np.full(self.num_lanes, None, dtype=object) for _ in range(3))
         for lane in np.flatnonzero(chosen):
             tasks[lane] = result.task_log[lane, : scalar[lane, kernel.STARTED]].copy()
             jobs[lane] = result.job_log[lane, : scalar[lane, kernel.INJECTED]].copy()
+            changed = scalar[lane, kernel.CHANGES]
+            changes[lane] = result.frequency_log[lane, :changed].copy()
         return {
             "tasks": tasks,
             "jobs": jobs,
+            "frequencies": changes,
             "seed": scalar[:, kernel.SEED],
             "planned": scalar[:, kernel.PLANNED] == 1,
             "mode": np.full(self.num_lanes, self.mode),
@@ -331,6 +375,11 @@ class SoCSimulation(Simulation):
         time = int(self.state.scalar[lane, kernel.NOW])
         draw = render.ansi if mode == "ansi" else render.frame
         return draw(self.instance(lane), self.schedule(lane), time=time)
+
+
+def _has_energy(instance: Instance) -> bool:
+    """Tell whether the energy of an episode is known without reading it as DS3 does, for long."""
+    return has_power(instance.platform) and not instance.workload.strict_ds3
 
 
 def _numbers(shape: tuple[int, ...]) -> spaces.Box:
@@ -366,6 +415,15 @@ class SoCEnv(KernelEnv):
     one by one, while time stands still; tasks start. Arrivals, kinds of jobs and the noise of
     durations are pure functions of the episode's seed and of the number of the look, job or task,
     so that every policy meets the same ones.
+
+    Times hold at the frequency of the PE's cluster. With the governor `ondemand` it changes while
+    tasks run: clusters begin at the highest frequency, and every `sampling_period` microseconds
+    one that has worked for more than 0.8 core periods since the last look goes there again, one
+    below 0.3 goes one operating point down. Nominal times, on which rules and estimates rest, are
+    those at the highest frequency; what is left of running tasks is told as it is at the present
+    one. A task of w microseconds is w times the highest MHz of work, of which each microsecond
+    takes off the present MHz, exactly; it ends with the first whole microsecond in which nothing
+    is left.
 
     With `strict_ds3` an instance repeats quirks of the public simulators: tasks that end within a
     microsecond of a look are noticed one later, a job that arrives right behind another is seen
@@ -404,6 +462,7 @@ class SoCEnv(KernelEnv):
     | `pe_mask` | (P,) int8 | 1: exists |
     | `pe_pe` | (P, P) float32 | mean time of a transfer |
     | `pe_cluster` | (P,) int32 | number of its cluster |
+    | `pe_speed` | (P,) float32 | frequency of its cluster over the highest; 1 if not known |
     | `edges` | (J E, 2) int32 | places of source and target |
     | `edge_x` | (J E, 1) float32 | mean time of the transfer |
     | `edge_mask` | (J E,) int8 | 1: exists |
@@ -417,7 +476,10 @@ class SoCEnv(KernelEnv):
     `latency`: minus the integral over the step of the number of jobs in the system, over the
     platform's scale: all sum to minus the time that jobs spent in the system, so that by Little's
     law the largest sum is the least mean latency. `compbonus` (SoCRATES): -0.5 a microsecond, +50
-    a completed job. `info["elapsed"]` tells how many microseconds passed in the step, for
+    a completed job. `energy`: minus the millijoules drawn since the step before; `edp`: minus the
+    growth of (millijoules so far) x (milliseconds so far); both from the warm-up on and of a
+    platform whose power is known, and they sum to -`info["energy"]` and -`info["edp"]` of the
+    last step. `info["elapsed"]` tells how many microseconds passed in the step, for
     discounts by time.
 
     An illegal action changes nothing and costs -1 (`info["invalid_action"]` is True); with
@@ -434,20 +496,23 @@ class SoCEnv(KernelEnv):
     have left (`steady`, `batch`); never truncated by itself. The last `info` holds `objective`
     (mean latency in microseconds: of the jobs that finished after the warm-up, of those behind the
     warm-up jobs, or of all; nan if none did), `completed` and `injected` (jobs that count and
-    finished, or started), `decisions` and `schedule`, which `validate` accepts:
+    finished, or started), `decisions` and `schedule`, which `validate` accepts; where the platform's
+    power is known, but for `strict_ds3`, also `energy` (mJ, from the warm-up on), `edp` (mJ ms) and
+    `hottest` (degrees Celsius).
 
     `schedule["tasks"]` is int64 (started tasks, 8): job, task, PE, when it was ready, given a PE,
     its data there, started, finished (-1 if not before the end), by start; `schedule["jobs"]`
     (jobs, 5): job, profile, arrival, start of its first task, finish (-1 if none). In a batch they
     are arrays of such arrays, None for rows that did not end. `busy` is the time each PE has
-    worked for finished tasks; `planned` tells whether a rule has laid down an order on a PE.
+    worked for finished tasks; `frequencies` (changes, 3) are time, cluster and MHz of what a
+    governor did; `planned` tells whether a rule has laid down an order on a PE.
 
     ## Arguments
     | argument | default | meaning |
     | --- | --- | --- |
     | `scenario` | `"top3-p5"` | name (see `scenarios()`), `Instance`, generator, or path to a file |
     | `mode` | `"commit_ready"` | what is decided, see above |
-    | `reward` | `"latency"` | or `compbonus` |
+    | `reward` | `"latency"` | or `compbonus`, `energy`, `edp` |
     | `invalid_action` | `"penalise"` | or `raise` |
     | `render_mode` | None | `ansi` (80 columns) or `rgb_array` (a Gantt chart) |
 

@@ -198,6 +198,8 @@ def _checked_arrivals(instance: Instance) -> IntArray:
         raise ParameterError(
             "workload: found noise, given durations or strict_ds3, expected none of them"
         )
+    if workload.governor != "constant":
+        raise ParameterError(f"governor: found {workload.governor!r}, expected 'constant'")
     if workload.capacity < len(workload.arrivals):
         raise ParameterError(
             f"capacity: found {workload.capacity}, expected room for all of the "

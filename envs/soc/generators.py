@@ -153,10 +153,11 @@ class LayeredGenerator:
     @property
     def limits(self) -> Limits:
         """Largest sizes of any instance."""
-        tasks = self.tasks[1]
+        tasks, jobs, levels, several = self.tasks[1], self.workload.max_jobs(0), 0, 0
         if isinstance(self.platform, str):
             found = tables.platform(self.platform)
             pes, clusters = found.num_pes, found.num_clusters
+            levels, several = found.most_levels, found.adjustable
         else:
             pes, clusters = self.platform, layered.most_clusters(self.platform)
         return Limits(
@@ -168,7 +169,9 @@ class LayeredGenerator:
             predecessors=max(tasks - 2, 1),
             successors=max(tasks - 2, 1),
             capacity=self.workload.capacity,
-            jobs=self.workload.max_jobs(0),
+            jobs=jobs,
+            levels=levels,
+            changes=self.workload.max_changes(jobs * tasks, several, levels),
         )
 
     def generate(self, seed: int) -> Instance:
@@ -346,7 +349,8 @@ def scenarios() -> list[str]:
     (horizon in microseconds), ``-steady`` (1000 measured jobs after 100, drained, at most 12 in
     the system), ``-n50`` (measured jobs), ``-ccr50`` (random jobs whose transfers take 50 % as
     long as tasks), ``-shared`` (transfers by way of memory), ``-strict`` (late finishes of DS3),
-    and ``-a15@1600`` (frequency of a cluster in MHz).
+    ``-a15@1600`` (frequency of a cluster in MHz) or a governor of all clusters: ``-performance``
+    (the highest frequency, as without it), ``-powersave`` (the lowest) or ``-ondemand`` (by load).
 
     Names joined by ``+``, as in ``top3-p5+top3-gen``, take each seed's instance from one of them.
     """
@@ -365,6 +369,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "shared": {"comm_mode": "shared_memory"},
     "strict": {"strict_ds3": True},
 }
+_GOVERNORS = ("performance", "powersave", "ondemand")
 
 
 class _Options:
@@ -376,6 +381,7 @@ class _Options:
         self.numbers: dict[str, int] = {}
         self.frequency: dict[str, int] = {}
         self.steady = False
+        self.governor = ""
         fields = {letters: (name, unit) for letters, name, unit in _MODIFIERS}
         seen = set()
         for part in text.split("-")[1:]:
@@ -391,6 +397,8 @@ class _Options:
                 self.steady = True
             elif part in _FLAGS:
                 self.workload |= _FLAGS[part]
+            elif part in _GOVERNORS:
+                self._set_governor(part)
             elif letters in fields and digits:
                 name, unit = fields[letters]
                 self.workload[name] = int(digits) if unit == 1 else int(digits) / unit
@@ -398,6 +406,19 @@ class _Options:
                 self.numbers[letters] = int(digits)
             else:
                 raise ParameterError(f"found -{part}, which is not one of the known endings")
+        if self.governor and self.frequency:
+            raise ParameterError(f"found -{self.governor} and a cluster's frequency, expected one")
+
+    def _set_governor(self, name: str) -> None:
+        if self.governor:
+            raise ParameterError(f"found -{self.governor} and -{name}, expected one governor")
+        self.governor = name
+        if name == "ondemand":
+            self.workload["governor"] = name
+
+    def frequencies(self, platform: Platform) -> dict[str, int]:
+        """Return the frequencies in MHz of those clusters that do not run at their highest."""
+        return power.lowest(platform) if self.governor == "powersave" else self.frequency
 
     def workload_of(self, base: Mapping[str, Any], chances: Any) -> Workload:
         """Return a workload with these changes."""
@@ -407,7 +428,8 @@ class _Options:
     def refuse(self, *names: str) -> None:
         """Raise a ParameterError if one of these is among the options."""
         for name in names:
-            if name in self.numbers or (name == "@" and self.frequency):
+            found = name in self.numbers or name == self.governor
+            if found or (name == "@" and self.frequency):
                 raise ParameterError(f"found -{name}, which does not apply to such jobs")
 
 
@@ -418,8 +440,9 @@ def _fixed(scenario: str, platform: Platform, chances: Mapping[str, float],
     workload = options.workload_of(base, list(chances.values()))
     profiles = tuple(tables.profile(name, platform.name) for name in chances)
     instance = Instance(scenario, platform, profiles, workload)
-    if options.frequency:
-        slower = power.at_frequency(instance, options.frequency)
+    frequencies = options.frequencies(platform)
+    if frequencies:
+        slower = power.at_frequency(instance, frequencies)
         instance = Instance(scenario, slower.platform, slower.profiles, slower.workload)
     if "load" in options.numbers:
         interval = job_interval(instance) / _share(options.numbers["load"])
@@ -474,7 +497,7 @@ def _random_platform(scenario: str, match: re.Match[str], options: _Options) -> 
 def _layered(
     scenario: str, options: _Options, base: Mapping[str, Any], **values: Any
 ) -> LayeredGenerator:
-    options.refuse("load", "@")
+    options.refuse("load", "@", "powersave")
     if "ccr" in options.numbers:
         values["ccr"] = (options.numbers["ccr"] / 100,)
     workload = options.workload_of(base, np.ones(1))

@@ -41,6 +41,7 @@ __all__ = [
     "ARRIVAL_RULES",
     "COMM_MODES",
     "EXECUTABLE_ORDERS",
+    "GOVERNORS",
     "MAX_PES",
     "MAX_TASKS",
     "MAX_TIME",
@@ -67,6 +68,8 @@ PROTOCOLS = ("legacy", "steady", "batch")
 ARRIVAL_RULES = ("ds3", "gym")
 COMM_MODES = ("pe_to_pe", "shared_memory")
 EXECUTABLE_ORDERS = ("insertion", "job")
+GOVERNORS = ("constant", "ondemand")
+"""Clusters keep their frequency; or it is set at each look by the work since the last one."""
 
 MAX_TIME = 10**12
 """Largest time, in microseconds."""
@@ -102,6 +105,8 @@ class Limits:
     successors: int
     capacity: int
     jobs: int
+    levels: int
+    changes: int
 
 
 @dataclass(frozen=True)
@@ -214,6 +219,16 @@ class Platform:
     def num_clusters(self) -> int:
         """Number of clusters."""
         return len(self.clusters)
+
+    @property
+    def most_levels(self) -> int:
+        """Most operating points of a cluster."""
+        return max(len(cluster.opp) for cluster in self.clusters)
+
+    @property
+    def adjustable(self) -> int:
+        """Number of clusters with several operating points."""
+        return sum(len(cluster.opp) > 1 for cluster in self.clusters)
 
     @cached_property
     def task_row(self) -> Mapping[str, int]:
@@ -489,7 +504,10 @@ class Workload:
             in which they were assigned (``"insertion"``), or by job before that (``"job"``).
         strict_ds3: whether a finish is noticed late where the public simulators do.
         sampling_period: microseconds between two looks of their power management, which decides
-            where that is.
+            where that is; also of the governor.
+        governor: ``"constant"``: clusters keep their frequency. ``"ondemand"``: they begin at the
+            highest one, and at each look one that has worked for more than 0.8 core periods since
+            the last look goes to the highest, one below 0.3 a point down.
         arrivals: (M, 2) profile and time of each job in order, instead of random ones.
         durations: (M, most tasks) realised durations of these jobs' tasks in microseconds,
             instead of random ones; -1 where the profile has no such task, or the nominal one is
@@ -516,6 +534,7 @@ class Workload:
     sampling_period: int = 10
     arrivals: IntArray | None = None
     durations: IntArray | None = None
+    governor: str = "constant"
 
     def __post_init__(self) -> None:
         """Check every field and freeze the arrays."""
@@ -525,6 +544,7 @@ class Workload:
             ("arrival_rule", ARRIVAL_RULES),
             ("comm_mode", COMM_MODES),
             ("executable_order", EXECUTABLE_ORDERS),
+            ("governor", GOVERNORS),
         ):
             check_choice(getattr(self, name), name, choices)
         for name, low, high in (
@@ -541,6 +561,11 @@ class Workload:
         set_field("scale", real(self.scale, "scale", 1e-3, 1e9))
         set_field("noise", real(self.noise, "noise", 0.0, 10.0))
         set_field("probabilities", _checked_probabilities(self.probabilities))
+        if self.strict_ds3 and self.governor != "constant":
+            raise InstanceError(
+                f"governor: found {self.governor!r} with strict_ds3, expected 'constant': no "
+                "recorded run of the public simulators tells when a finish is noticed otherwise"
+            )
         self._check_given()
         self._check_protocol()
 
@@ -615,6 +640,24 @@ class Workload:
         drawn = min(expected, self.horizon)  # at most one a microsecond
         served = self.capacity * (self.horizon // max(least_latency, 1) + 1)
         return self.capacity + min(int(drawn + 10.0 * math.sqrt(drawn)) + 20, served)
+
+    def max_changes(self, starts: int, clusters: int, levels: int) -> int:
+        """Return the most changes of frequencies in an episode.
+
+        A cluster goes up only after it has been nearly idle, so that a task has started on it in
+        between; then it goes down by at most all points.
+
+        Args:
+            starts: most tasks of an episode.
+            clusters: clusters with several operating points.
+            levels: most operating points of one.
+        """
+        if self.governor == "constant":
+            return 0
+        most = (starts + clusters) * levels
+        if self.protocol == "legacy":
+            most = min(most, clusters * (self.horizon // self.sampling_period))
+        return most
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same."""
@@ -709,6 +752,20 @@ class Instance:
                 f"durations: found {realised.shape[1]} columns, expected {self.max_tasks}, "
                 "the most tasks of a profile"
             )
+        if self.workload.governor == "ondemand":
+            self._check_frequencies()
+
+    def _check_frequencies(self) -> None:
+        """Refuse clusters whose frequency cannot be changed, or has been."""
+        for cluster in self.platform.clusters:
+            where = f"governor: found 'ondemand', cluster {cluster.name!r}"
+            if not cluster.opp:
+                raise InstanceError(f"{where} has no operating points")
+            highest = cluster.opp[-1][0]
+            if cluster.mhz != highest:
+                raise InstanceError(
+                    f"{where} runs at {cluster.mhz} MHz, expected its highest, {highest}"
+                )
 
     @property
     def num_pes(self) -> int:
@@ -728,6 +785,8 @@ class Instance:
     @cached_property
     def limits(self) -> Limits:
         """Sizes of the instance."""
+        jobs = self.workload.max_jobs(self._least_latency())
+        levels, several = self.platform.most_levels, self.platform.adjustable
         return Limits(
             pes=self.num_pes,
             clusters=self.platform.num_clusters,
@@ -741,7 +800,9 @@ class Instance:
                 int(np.diff(profile.successor_start).max()) for profile in self.profiles
             ),
             capacity=self.workload.capacity,
-            jobs=self.workload.max_jobs(self._least_latency()),
+            jobs=jobs,
+            levels=levels,
+            changes=self.workload.max_changes(jobs * self.max_tasks, several, levels),
         )
 
     def _least_latency(self) -> int:

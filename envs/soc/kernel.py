@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 
 from dispatchgym.envs.core.rng import uniform
+from dispatchgym.envs.soc import meter
 
 compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """Without reference counts: the arrays belong to the caller, nothing here keeps one."""
@@ -35,16 +36,16 @@ merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore
 """The same for longer functions: they are put in place by LLVM, which compiles faster."""
 
 # Columns of State.setting, shared by all lanes.
-MODE, REWARD, LOGGING, STEP_LIMIT = range(4)
-NUM_SETTINGS = 4
+MODE, REWARD, LOGGING, STEP_LIMIT, METERED = range(5)
+NUM_SETTINGS = 5
 COMMIT_READY, ORDER_ONLY, MAP_ONLY, LATE_BINDING = range(4)
-LATENCY_REWARD, COMPBONUS_REWARD = range(2)
+LATENCY_REWARD, COMPBONUS_REWARD, ENERGY_REWARD, EDP_REWARD = range(4)
 
 # Columns of Tables.number, integers of an instance.
 PES, PROFILES, CAPACITY, PROTOCOL, HORIZON, WARM_UP, WARM_UP_JOBS, TOTAL_JOBS = range(8)
 GYM_ARRIVALS, PSEUDO_STEADY, SHARED_MEMORY, BY_JOB, STRICT, SAMPLING_PERIOD = range(8, 14)
-GIVEN_JOBS, GIVEN_DURATIONS = range(14, 16)
-NUM_NUMBERS = 16
+GIVEN_JOBS, GIVEN_DURATIONS, CLUSTERS, CONTROL_PERIOD = range(14, 18)
+NUM_NUMBERS = 18
 LEGACY, STEADY, BATCH = range(3)
 
 # Columns of Tables.real, floats of an instance.
@@ -62,19 +63,25 @@ NUM_TIME_FACTS = SHARE
 SLOWNESS, SUPPORT, FASTEST, CLUSTER = range(4)
 NUM_PE_FACTS = 4
 
+# Columns of Tables.frequency, for each cluster: operating point at the beginning, then MHz of each.
+FIRST_LEVEL, FIRST_MHZ = range(2)
+
 # Columns of State.scalar, integers of one lane.
 NOW, STATUS, READY, EXECUTABLE, PENDING, JOBS, INJECTED, STARTED = range(8)
 COMPLETED, LATENCY_SUM, HEADS, FINISHED_JOBS, JOB_TIME, NEXT_DATA = range(8, 14)
 NEXT_STAMP, NEXT_SEEN, BLOCKED, LOOKS, CALL, DECISIONS = range(14, 20)
 LAST_GAP, LAST_STAMP, CHANGED, LAST_PE, SHOWN_CALL = range(20, 25)
 ELAPSED, FIRST_FREE_ID, PLANNED, RELATIVE = range(25, 29)
-BASE_SEED, EPISODE, SEED, ROW = range(29, 33)
-NUM_SCALARS = 33
+NEXT_LOOK, CHANGES = range(29, 31)
+BASE_SEED, EPISODE, SEED, ROW = range(31, 35)
+NUM_SCALARS = 35
 RUNNING, FINISHED, TRUNCATED, STUCK = range(4)
 
 # Columns of State.pe.
 TASK, NOTICE, FINISH, ORDER, AVAILABLE, GIVEN, BUSY, EXPECTED, QUEUED = range(9)
-NUM_PE_COLUMNS = 9
+WORK, WORK_AT, SURPLUS = range(9, 12)
+"""Under a governor: megacycles left at a time, and how many of them nobody expects."""
+NUM_PE_COLUMNS = 12
 
 # Columns of State.job.
 PROFILE, NUMBER, ARRIVED, OPEN, FIRST_ID, HEAD_START, SHOWN = range(7)
@@ -99,6 +106,8 @@ NUM_EVENT_COLUMNS = 4
 NUM_TASK_LOG_COLUMNS = 8
 JOB_LOG_NUMBER, JOB_LOG_PROFILE, JOB_LOG_ARRIVED, JOB_LOG_HEAD, JOB_LOG_FINISH = range(5)
 NUM_JOB_LOG_COLUMNS = 5
+CHANGE_TIME, CHANGE_CLUSTER, CHANGE_MHZ = range(3)
+NUM_FREQUENCY_LOG_COLUMNS = 3
 
 # Streams of the keyed random numbers (16 and above belong to the generators).
 ARRIVAL, JOB_TYPE, NOISE_1, NOISE_2, RANDOM_RULE = range(5)
@@ -107,6 +116,11 @@ RANDOM, MET, EFT, ETF, STF, HEFT_RT, RANKU, PEFT_RT, CPATH, FOLLOW = range(10)
 """Rules; `FOLLOW` does what the plan in the state says."""
 
 NEVER = np.int64(2**60)
+
+HIGH_LOAD, LOW_LOAD = 8, 3
+"""Tenths of a core: above the first the governor goes to the highest frequency, below the second
+one operating point down."""
+MILLIJOULES, MICROSECONDS_IN_MS = 1e3, 1e3
 
 
 class Tables(NamedTuple):
@@ -128,6 +142,8 @@ class Tables(NamedTuple):
         optimistic: float64 (R, K, T, P), PEFT's table of optimistic costs.
         arrival: int64 (R, M, 2), profile and time of given jobs.
         realised: int64 (R, M', T), durations of given jobs; -1 where the nominal one holds.
+        frequency: int64 (R, C, FIRST_MHZ + L), frequencies of C clusters at L operating points.
+        power: float64 (R, C, L, columns), what they draw; see `meter`. Zeros if not metered.
     """
 
     number: np.ndarray
@@ -149,6 +165,8 @@ class Tables(NamedTuple):
     optimistic: np.ndarray
     arrival: np.ndarray
     realised: np.ndarray
+    frequency: np.ndarray
+    power: np.ndarray
 
 
 class State(NamedTuple):
@@ -167,8 +185,10 @@ class State(NamedTuple):
         event: int64 (B, S, NUM_EVENT_COLUMNS), scratch of HEFT_RT.
         task_forecast: float64 (B, S, NUM_TASK_FORECASTS), pe_forecast: float64
             (B, NUM_PE_FORECASTS, P), job_forecast: float64 (B, J), scratch of the outlook.
+        cluster: int64 (B, C, columns), and meter: float64 (B, columns), see `meter`.
         task_log: int64 (B, N, NUM_TASK_LOG_COLUMNS), started tasks. job_log: int64
-            (B, N', NUM_JOB_LOG_COLUMNS), arrived jobs.
+            (B, N', NUM_JOB_LOG_COLUMNS), arrived jobs. frequency_log: int64
+            (B, N'', NUM_FREQUENCY_LOG_COLUMNS), changes of frequencies.
     """
 
     setting: np.ndarray
@@ -185,8 +205,11 @@ class State(NamedTuple):
     task_forecast: np.ndarray
     pe_forecast: np.ndarray
     job_forecast: np.ndarray
+    cluster: np.ndarray
+    meter: np.ndarray
     task_log: np.ndarray
     job_log: np.ndarray
+    frequency_log: np.ndarray
 
 
 # --- Starting an episode ---------------------------------------------------------------------
@@ -213,13 +236,15 @@ def copy_lane(source, source_lane, target, target_lane):
     copy_row(source.executable, source_lane, target.executable, target_lane)
     copy_row(source.pending, source_lane, target.pending, target_lane)
     copy_row(source.changed, source_lane, target.changed, target_lane)
+    copy_row(source.cluster, source_lane, target.cluster, target_lane)
+    copy_row(source.meter, source_lane, target.meter, target_lane)
 
 
 @compiled
 def clear_lane(state, tables, lane):
     """Empty the system at time 0."""
     scalar, pe = state.scalar[lane], state.pe[lane]
-    for column in range(RELATIVE):
+    for column in range(BASE_SEED):
         scalar[column] = 0
     shared = tables.number[scalar[ROW], SHARED_MEMORY]
     scalar[RELATIVE] = shared == 1 or state.setting[MODE] == LATE_BINDING
@@ -236,6 +261,19 @@ def clear_lane(state, tables, lane):
             state.task[lane, slot, STAGE] = ABSENT
             state.task[lane, slot, JOB] = j
             state.task[lane, slot, MARKED] = 0
+    clear_clusters(state, tables, lane)
+
+
+@compiled
+def clear_clusters(state, tables, lane):
+    """Let the clusters begin at their frequencies, and the governor look after a period."""
+    row = state.scalar[lane, ROW]
+    state.scalar[lane, NEXT_LOOK] = tables.number[row, CONTROL_PERIOD]
+    for c in range(state.cluster.shape[1]):
+        for column in range(meter.NUM_CLUSTER_COLUMNS):
+            state.cluster[lane, c, column] = 0
+        state.cluster[lane, c, meter.LEVEL] = tables.frequency[row, c, FIRST_LEVEL]
+    meter.clear_meter(state.meter[lane])
 
 
 @compiled
@@ -579,6 +617,8 @@ def start_task(state, tables, lane, slot):
         scalar[HEADS] += now >= number[WARM_UP] and job[NUMBER] >= number[WARM_UP_JOBS]
         if state.setting[LOGGING]:
             state.job_log[lane, job[NUMBER], JOB_LOG_HEAD] = now
+    if number[CONTROL_PERIOD] > 0:
+        begin_work(state, tables, lane, p, nominal, took)
     if state.setting[LOGGING]:
         task[ROW_OF_LOG] = scalar[STARTED]
         line = state.task_log[lane, scalar[STARTED]]
@@ -607,7 +647,159 @@ def start_tasks(state, tables, lane):
     scalar[NEXT_DATA] = soonest
 
 
+# --- Frequency -------------------------------------------------------------------------------
+
+# A task of so many microseconds at the highest frequency has that many times MHz cycles of work,
+# a million cycles being one unit; each microsecond at some MHz takes so many off. It ends with the
+# first whole microsecond in which nothing is left. So times stay whole, and nothing is rounded
+# twice: what is left is exact whenever the frequency changes.
+
+
+@inlined
+def cluster_of(tables, row, p):
+    """Return the cluster of a PE."""
+    return np.int64(tables.pe_fact[row, p, CLUSTER])
+
+
+@inlined
+def frequency_of(state, tables, lane, c):
+    """Return the frequency of a cluster in MHz."""
+    level = state.cluster[lane, c, meter.LEVEL]
+    return tables.frequency[state.scalar[lane, ROW], c, FIRST_MHZ + level]
+
+
+@compiled
+def begin_work(state, tables, lane, p, nominal, took):
+    """Give a PE the work of the task that starts on it.
+
+    Args:
+        state: of the lane.
+        tables: of the lane.
+        lane: number of the lane.
+        p: PE.
+        nominal: time of the task at the highest frequency, as everybody expects.
+        took: the same with noise.
+    """
+    row, pe = state.scalar[lane, ROW], state.pe[lane]
+    c = cluster_of(tables, row, p)
+    highest = tables.frequency[row, c, FIRST_MHZ + tables.frequency[row, c, FIRST_LEVEL]]
+    pe[WORK, p], pe[WORK_AT, p] = took * highest, state.scalar[lane, NOW]
+    pe[SURPLUS, p] = (took - nominal) * highest
+    set_finish(state, p, lane, frequency_of(state, tables, lane, c))
+
+
+@compiled
+def set_finish(state, p, lane, mhz):
+    """Work out when the task of a PE ends, and should end, if the frequency stays."""
+    pe, now = state.pe[lane], state.scalar[lane, NOW]
+    finish = now + (pe[WORK, p] + mhz - 1) // mhz
+    expected = max(pe[WORK, p] - pe[SURPLUS, p], 0)
+    pe[FINISH, p] = pe[NOTICE, p] = finish
+    pe[EXPECTED, p] = now + (expected + mhz - 1) // mhz
+    state.task[lane, pe[TASK, p], FINISH_AT] = finish
+
+
+@compiled
+def set_level(state, tables, lane, c, level):
+    """Change the frequency of a cluster; what runs on it ends sooner or later."""
+    scalar, pe, before = state.scalar[lane], state.pe[lane], frequency_of(state, tables, lane, c)
+    row, now = scalar[ROW], scalar[NOW]
+    state.cluster[lane, c, meter.LEVEL] = level
+    mhz = frequency_of(state, tables, lane, c)
+    for p in range(tables.number[row, PES]):
+        if cluster_of(tables, row, p) == c and pe[TASK, p] >= 0 and pe[FINISH, p] > now:
+            pe[WORK, p] -= (now - pe[WORK_AT, p]) * before
+            pe[WORK_AT, p] = now
+            set_finish(state, p, lane, mhz)
+    if state.setting[LOGGING]:
+        line = state.frequency_log[lane, scalar[CHANGES]]
+        line[CHANGE_TIME], line[CHANGE_CLUSTER], line[CHANGE_MHZ] = now, c, mhz
+    scalar[CHANGES] += 1
+
+
+@compiled
+def count_active(state, tables, lane):
+    """Count how many cores of each cluster run a task."""
+    row, pe = state.scalar[lane, ROW], state.pe[lane]
+    for c in range(state.cluster.shape[1]):
+        state.cluster[lane, c, meter.ACTIVE] = 0
+    for p in range(tables.number[row, PES]):
+        state.cluster[lane, cluster_of(tables, row, p), meter.ACTIVE] += pe[TASK, p] >= 0
+
+
+@compiled
+def work_done(state, tables, lane, c):
+    """Return the core-microseconds of work of a cluster so far."""
+    row, pe, total = state.scalar[lane, ROW], state.pe[lane], 0
+    for p in range(tables.number[row, PES]):
+        if cluster_of(tables, row, p) == c:
+            total += pe[BUSY, p]
+            if pe[TASK, p] >= 0:
+                total += state.scalar[lane, NOW] - state.task[lane, pe[TASK, p], STARTED_AT]
+    return total
+
+
+@compiled
+def look(state, tables, lane):
+    """Let the governor set the frequencies by the work of the last period.
+
+    Returns:
+        whether every look until the next event will find the same and change nothing.
+    """
+    row, steady = state.scalar[lane, ROW], True
+    period = tables.number[row, CONTROL_PERIOD]
+    count_active(state, tables, lane)
+    for c in range(tables.number[row, CLUSTERS]):
+        cluster = state.cluster[lane, c]
+        done = work_done(state, tables, lane, c)
+        recent, level = done - cluster[meter.WORKED], cluster[meter.LEVEL]
+        cluster[meter.WORKED] = done
+        if 10 * recent > HIGH_LOAD * period:
+            level = tables.frequency[row, c, FIRST_LEVEL]
+        elif 10 * recent < LOW_LOAD * period:
+            level = max(level - 1, 0)
+        steady &= level == cluster[meter.LEVEL] and recent == cluster[meter.ACTIVE] * period
+        if level != cluster[meter.LEVEL]:
+            set_level(state, tables, lane, c, level)
+    return steady
+
+
+@compiled
+def skip_looks(state, tables, lane, time):
+    """Leave out looks before a time that would change nothing."""
+    scalar, period = state.scalar[lane], tables.number[state.scalar[lane, ROW], CONTROL_PERIOD]
+    skipped = (time - scalar[NEXT_LOOK] + period - 1) // period * period
+    if skipped > 0:
+        scalar[NEXT_LOOK] += skipped
+        for c in range(state.cluster.shape[1]):
+            cluster = state.cluster[lane, c]
+            cluster[meter.WORKED] += cluster[meter.ACTIVE] * skipped
+
+
 # --- Time ------------------------------------------------------------------------------------
+
+
+@compiled
+def meter_time(state, tables, lane, time):
+    """Count what is drawn until a time to which nothing happens."""
+    scalar = state.scalar[lane]
+    count_active(state, tables, lane)
+    meter.run_meter(
+        state.meter[lane], tables.power[scalar[ROW]], state.cluster[lane], scalar[NOW], time,
+        tables.number[scalar[ROW], WARM_UP],
+    )  # fmt: skip
+
+
+@compiled
+def cost_so_far(state, tables, lane):
+    """Return what has been drawn, in mJ, or the product with the time, in mJ ms."""
+    drawn = state.meter[lane]
+    cost = MILLIJOULES * (drawn[meter.DYNAMIC] + drawn[meter.LEAKED] + drawn[meter.BASE])
+    if state.setting[REWARD] == EDP_REWARD:
+        scalar = state.scalar[lane]
+        length = max(scalar[NOW] - tables.number[scalar[ROW], WARM_UP], 0)
+        cost *= length / MICROSECONDS_IN_MS
+    return cost
 
 
 @inlined
@@ -625,11 +817,31 @@ def next_time(state, tables, lane):
 
 
 @inlined
-def move_clock(state, lane, time):
+def move_clock(state, tables, lane, time):
     """Let time pass; the jobs in the system grow older."""
     scalar = state.scalar[lane]
+    if state.setting[METERED]:
+        meter_time(state, tables, lane, time)
     scalar[JOB_TIME] += scalar[JOBS] * (time - scalar[NOW])
     scalar[NOW] = time
+
+
+@compiled
+def govern(state, tables, lane, time):
+    """Let the governor look until the next event; return when that is, as it sets finishes."""
+    scalar = state.scalar[lane]
+    number = tables.number[scalar[ROW]]
+    cut = number[PROTOCOL] == LEGACY
+    last = min(time, number[HORIZON] - 1) if cut else time
+    while scalar[NEXT_LOOK] <= last and last < NEVER:
+        move_clock(state, tables, lane, scalar[NEXT_LOOK])
+        steady = look(state, tables, lane)
+        scalar[NEXT_LOOK] += number[CONTROL_PERIOD]
+        time = next_time(state, tables, lane)
+        last = min(time, number[HORIZON] - 1) if cut else time
+        if steady and last < NEVER:
+            skip_looks(state, tables, lane, last)
+    return time
 
 
 @compiled
@@ -640,15 +852,17 @@ def pass_time(state, tables, lane):
     while True:
         start_tasks(state, tables, lane)
         time = next_time(state, tables, lane)
+        if number[CONTROL_PERIOD] > 0:
+            time = govern(state, tables, lane, time)
         if number[PROTOCOL] == LEGACY and time >= number[HORIZON]:
-            move_clock(state, lane, number[HORIZON])
+            move_clock(state, tables, lane, number[HORIZON])
             scalar[STATUS] = FINISHED
             return
         if time == NEVER:
             drained = scalar[JOBS] == 0 and scalar[INJECTED] == number[TOTAL_JOBS]
             scalar[STATUS] = FINISHED if drained else STUCK
             return
-        move_clock(state, lane, time)
+        move_clock(state, tables, lane, time)
         happened = settle(state, tables, lane)
         if happened and scalar[READY] > 0:
             break

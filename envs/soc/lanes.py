@@ -8,6 +8,7 @@ from numba import njit, prange
 from dispatchgym.envs.core.rng import derive
 from dispatchgym.envs.soc.kernel import (
     BASE_SEED,
+    CHANGES,
     COMPBONUS_REWARD,
     ELAPSED,
     EPISODE,
@@ -16,7 +17,9 @@ from dispatchgym.envs.soc.kernel import (
     INJECTED,
     JOB_TIME,
     LOGGING,
+    METERED,
     NOW,
+    NUM_FREQUENCY_LOG_COLUMNS,
     NUM_JOB_LOG_COLUMNS,
     NUM_TASK_LOG_COLUMNS,
     REWARD,
@@ -32,12 +35,14 @@ from dispatchgym.envs.soc.kernel import (
     apply_action,
     compiled,
     copy_row,
+    cost_so_far,
     inlined,
     is_legal,
     reset_lane,
     rule_action,
     run_rule,
 )
+from dispatchgym.envs.soc.meter import TOLD
 from dispatchgym.envs.soc.observation import copy_observation, observe
 
 INVALID_ACTION_REWARD = -1.0
@@ -52,7 +57,7 @@ class Outcome(NamedTuple):
     Attributes:
         reward: float64 (B,). terminated, truncated, invalid: bool (B,).
         elapsed: int64 (B,), microseconds that passed in the step.
-        scalar, pe, task_log, job_log: as in `State`, written when an episode ends.
+        scalar, pe, task_log, job_log, frequency_log: as in `State`, written when an episode ends.
     """
 
     reward: np.ndarray
@@ -64,6 +69,7 @@ class Outcome(NamedTuple):
     pe: np.ndarray
     task_log: np.ndarray
     job_log: np.ndarray
+    frequency_log: np.ndarray
 
 
 @compiled
@@ -98,7 +104,9 @@ def play_action(state, tables, outcome, action, lane):
         now, jobs, finished = scalar[NOW], scalar[JOB_TIME], scalar[FINISHED_JOBS]
         apply_action(state, tables, lane, action)
         outcome.elapsed[lane] = scalar[NOW] - now
-        if state.setting[REWARD] == COMPBONUS_REWARD:
+        if state.setting[METERED]:
+            outcome.reward[lane] = -new_cost(state, tables, lane)
+        elif state.setting[REWARD] == COMPBONUS_REWARD:
             bonus = COMPLETION_BONUS * (scalar[FINISHED_JOBS] - finished)
             outcome.reward[lane] = bonus - TIME_PENALTY * (scalar[NOW] - now)
         else:
@@ -113,6 +121,15 @@ def play_action(state, tables, outcome, action, lane):
 
 
 @compiled
+def new_cost(state, tables, lane):
+    """Return what has been drawn since this was asked last, or since the beginning."""
+    cost = cost_so_far(state, tables, lane)
+    new = cost - state.meter[lane, TOLD]
+    state.meter[lane, TOLD] = cost
+    return new
+
+
+@compiled
 def write_log(state, outcome, lane):
     """Copy the result of a lane, as far as it has come."""
     copy_row(state.scalar, lane, outcome.scalar, lane)
@@ -124,6 +141,9 @@ def write_log(state, outcome, lane):
         for i in range(state.scalar[lane, INJECTED]):
             for column in range(NUM_JOB_LOG_COLUMNS):
                 outcome.job_log[lane, i, column] = state.job_log[lane, i, column]
+        for i in range(state.scalar[lane, CHANGES]):
+            for column in range(NUM_FREQUENCY_LOG_COLUMNS):
+                outcome.frequency_log[lane, i, column] = state.frequency_log[lane, i, column]
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from dispatchgym.envs.soc import kernel, outlook, static
+from dispatchgym.envs.soc import kernel, meter, outlook, static
 from dispatchgym.envs.soc.instance import (
     PROTOCOLS,
     UNSUPPORTED,
@@ -17,6 +17,7 @@ from dispatchgym.envs.soc.instance import (
     Limits,
     Platform,
 )
+from dispatchgym.envs.soc.power import PowerModel
 
 __all__ = ["clear_row", "empty_state", "empty_tables", "fits", "given_jobs", "lay"]
 
@@ -30,6 +31,7 @@ def empty_tables(limits: Limits, rows: int, given: tuple[int, int] = (0, 0)) -> 
         given: jobs whose arrival is given, and jobs whose durations are given.
     """
     profiles, tasks, edges, pes = limits.profiles, limits.tasks, limits.edges, limits.pes
+    clusters, levels = limits.clusters, limits.levels
     return kernel.Tables(
         number=np.zeros((rows, kernel.NUM_NUMBERS), np.int64),
         real=np.zeros((rows, kernel.NUM_REALS)),
@@ -50,6 +52,8 @@ def empty_tables(limits: Limits, rows: int, given: tuple[int, int] = (0, 0)) -> 
         optimistic=np.zeros((rows, profiles, tasks, pes)),
         arrival=np.zeros((rows, given[0], 2), np.int64),
         realised=np.full((rows, given[1], tasks), -1, np.int64),
+        frequency=np.zeros((rows, clusters, kernel.FIRST_MHZ + levels), np.int64),
+        power=np.zeros((rows, clusters, levels, meter.FIRST_WATTS + pes)),
     )
 
 
@@ -63,7 +67,9 @@ def empty_state(limits: Limits, lanes: int, mode: int, log: bool) -> kernel.Stat
         log: whether tasks and jobs are logged.
     """
     jobs, pes = limits.capacity, limits.pes
-    places, logged = jobs * limits.tasks, limits.jobs if log else 0
+    places, logged, changes = jobs * limits.tasks, limits.jobs, limits.changes
+    if not log:
+        logged = changes = 0
     setting = np.zeros(kernel.NUM_SETTINGS, np.int64)
     setting[kernel.MODE] = mode
     setting[kernel.LOGGING] = log
@@ -82,8 +88,11 @@ def empty_state(limits: Limits, lanes: int, mode: int, log: bool) -> kernel.Stat
         task_forecast=np.zeros((lanes, places, outlook.NUM_TASK_FORECASTS)),
         pe_forecast=np.zeros((lanes, outlook.NUM_PE_FORECASTS, pes)),
         job_forecast=np.zeros((lanes, jobs)),
+        cluster=np.zeros((lanes, limits.clusters, meter.NUM_CLUSTER_COLUMNS), np.int64),
+        meter=np.zeros((lanes, meter.num_meter_columns(limits.clusters))),
         task_log=np.full((lanes, logged * limits.tasks, kernel.NUM_TASK_LOG_COLUMNS), -1, np.int64),
         job_log=np.full((lanes, logged, kernel.NUM_JOB_LOG_COLUMNS), -1, np.int64),
+        frequency_log=np.full((lanes, changes, kernel.NUM_FREQUENCY_LOG_COLUMNS), -1, np.int64),
     )
 
 
@@ -110,9 +119,24 @@ def clear_row(tables: kernel.Tables, row: int) -> None:
     tables.realised[row] = -1
 
 
-def lay(instance: Instance, tables: kernel.Tables, row: int) -> None:
-    """Write an instance into a row of the arrays, which must be large enough."""
+def lay(instance: Instance, tables: kernel.Tables, row: int, *, metered: bool = False) -> None:
+    """Write an instance into a row of the arrays, which must be large enough.
+
+    Args:
+        instance: what is written.
+        tables: the arrays.
+        row: of the arrays.
+        metered: whether energy is metered, which needs a platform whose power is known.
+
+    Raises:
+        InstanceError: energy is to be metered, and a cluster has no fitting power.
+    """
     _lay_numbers(instance, tables, row)
+    _lay_frequencies(instance.platform, tables.frequency[row])
+    if metered:
+        table = PowerModel(instance.platform).table
+        clusters, levels, columns = table.shape
+        tables.power[row, :clusters, :levels, :columns] = table
     platform, workload, pes = instance.platform, instance.workload, instance.num_pes
     tables.bandwidth[row, :pes, :pes] = platform.bandwidth
     tables.memory_bandwidth[row, :pes] = platform.memory_bandwidth
@@ -146,10 +170,20 @@ def _lay_numbers(instance: Instance, tables: kernel.Tables, row: int) -> None:
     number[kernel.SAMPLING_PERIOD] = workload.sampling_period
     number[kernel.GIVEN_JOBS] = given
     number[kernel.GIVEN_DURATIONS] = workload.durations is not None
+    number[kernel.CLUSTERS] = instance.platform.num_clusters
+    if workload.governor == "ondemand":
+        number[kernel.CONTROL_PERIOD] = workload.sampling_period
     real = tables.real[row]
     real[kernel.SCALE] = workload.scale
     real[kernel.NOISE] = workload.noise
     real[kernel.TIME_SCALE] = instance.time_scale
+
+
+def _lay_frequencies(platform: Platform, frequency: npt.NDArray[np.int64]) -> None:
+    for row, cluster in zip(frequency, platform.clusters, strict=False):
+        points = [mhz for mhz, _ in cluster.opp]
+        row[kernel.FIRST_LEVEL] = points.index(cluster.mhz) if points else 0
+        row[kernel.FIRST_MHZ : kernel.FIRST_MHZ + len(points)] = points
 
 
 def _lay_profile(

@@ -18,11 +18,13 @@ from dispatchgym.envs.soc.kernel import (
     CAPACITY,
     CHANGED,
     CLUSTER,
+    CONTROL_PERIOD,
     DATA_AT,
     DEPTH,
     DONE,
     EXECUTABLE,
     EXPECTED,
+    FIRST_MHZ,
     HORIZON,
     INJECTED,
     JOBS,
@@ -64,8 +66,10 @@ from dispatchgym.envs.soc.kernel import (
     TIME_SCALE,
     TOTAL_JOBS,
     WAITING,
+    cluster_of,
     compiled,
     copy_row,
+    frequency_of,
     mark,
     may_wait,
     nominal_duration,
@@ -98,6 +102,7 @@ class Observation(NamedTuple):
     pe_mask: np.ndarray
     pe_pe: np.ndarray
     pe_cluster: np.ndarray
+    pe_speed: np.ndarray
     edges: np.ndarray
     edge_x: np.ndarray
     edge_mask: np.ndarray
@@ -120,6 +125,21 @@ def show_platform(number, real, pe_fact, transfer, pe_x, pe_mask, pe_pe, pe_clus
         for q in range(pe_mask.shape[0]):
             both = p < pes and q < pes
             pe_pe[p, q] = transfer[p, q] * per_scale if both else 0.0
+
+
+@compiled
+def show_speeds(state, tables, pe_speed, lane):
+    """Write the frequency of each PE over the highest; 1 where frequencies are not known."""
+    row = state.scalar[lane, ROW]
+    for p in range(pe_speed.shape[0]):
+        known, highest = p < tables.number[row, PES], 0
+        pe_speed[p] = known
+        if known:
+            c = cluster_of(tables, row, p)
+            for column in range(FIRST_MHZ, tables.frequency.shape[2]):
+                highest = max(highest, tables.frequency[row, c, column])
+            if highest > 0:
+                pe_speed[p] = frequency_of(state, tables, lane, c) / highest
 
 
 @compiled
@@ -390,6 +410,8 @@ def observe(state, tables, observation, lane, fresh):
     pes, per_scale = tables.number[row, PES], 1.0 / tables.real[row, TIME_SCALE]
     show_waiting(scalar, state.executable[lane], task, task_x, per_scale)
     show_pes(scalar, pe, task, observation.pe_x[lane], task_x, pes, per_scale)
+    if fresh or tables.number[row, CONTROL_PERIOD] > 0:
+        show_speeds(state, tables, observation.pe_speed[lane], lane)
     first, last = 0, pes
     if not fresh and scalar[CALL] == scalar[SHOWN_CALL] and scalar[STATUS] == RUNNING:
         first, last = scalar[LAST_PE], scalar[LAST_PE] + 1
@@ -421,6 +443,7 @@ def copy_observation(source, target, lane):
     copy_row(source.pe_mask, lane, target.pe_mask, lane)
     copy_row(source.pe_pe, lane, target.pe_pe, lane)
     copy_row(source.pe_cluster, lane, target.pe_cluster, lane)
+    copy_row(source.pe_speed, lane, target.pe_speed, lane)
     copy_row(source.edges, lane, target.edges, lane)
     copy_row(source.edge_x, lane, target.edge_x, lane)
     copy_row(source.edge_mask, lane, target.edge_mask, lane)

@@ -166,7 +166,7 @@ _CLUSTER = ("opp", "trip_mhz", "dtpm_trip_mhz", "power_w", "gated_power_w", "mhz
 _WORKLOAD = (
     "protocol", "probabilities", "scale", "capacity", "horizon", "warm_up", "num_jobs",
     "warm_up_jobs", "arrival_rule", "pseudo_steady", "noise", "comm_mode", "executable_order",
-    "strict_ds3", "sampling_period", "arrivals", "durations",
+    "strict_ds3", "sampling_period", "arrivals", "durations", "governor",
 )  # fmt: skip
 
 

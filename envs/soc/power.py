@@ -4,8 +4,9 @@ A cluster draws a power that was measured with 1, 2, .. busy cores at some frequ
 does not leak is dynamic and scales with frequency and the square of the voltage; leakage rises
 with the temperature of the hottest of five spots, which the clusters' power heats.
 
-Energy is read off a schedule afterwards: nothing of it changes what happens. Running slower does,
-and `at_frequency` makes an instance of it.
+Energy can be read off a schedule afterwards; the compiled meter of `meter` does it, which also
+runs along with an episode where energy is its reward. Running slower takes longer: `at_frequency`
+makes an instance of it, and the governor ``ondemand`` of a workload does it as the load demands.
 
 Formulas and numbers: Arda et al., "DS3: A System-Level Domain-Specific System-on-Chip Simulation
 Framework", IEEE Transactions on Computers 69 (2020), and its public code; the thermal model is
@@ -15,57 +16,34 @@ that of an Odroid-XU3 board.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from dispatchgym.envs.core.errors import InstanceError, ParameterError
+from dispatchgym.envs.soc import meter
 from dispatchgym.envs.soc.instance import UNSUPPORTED, Cluster, Instance, JobProfile, Platform
+from dispatchgym.envs.soc.meter import AMBIENT, BASE_WATTS, MICRO, SPOTS, THERMAL_PERIOD
 
-__all__ = ["EnergyReport", "PowerModel", "at_frequency", "energy", "has_power"]
+__all__ = ["EnergyReport", "PowerModel", "at_frequency", "energy", "has_power", "lowest"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MICRO, MILLI, MEGA = 1e-6, 1e-3, 1e6
-AMBIENT = 42.0
-"""Degrees Celsius around the chip, where every run begins."""
-KELVIN = 273.0
-THERMAL_PERIOD = 20
-"""Microseconds between two changes of the temperature."""
+MILLI = 1e-3
 CONTROL_PERIOD = 10
 """Microseconds between two looks of DS3's power management."""
-MEMORY_WATTS, GPU_WATTS = 0.0473, 0.1201
-BASE_WATTS = MEMORY_WATTS + GPU_WATTS
-"""What memory and graphics draw all the time."""
-
-# Leakage of four big cores: V (C1 T^2 exp(-C2 / T) + gate), in volts and kelvin.
-LEAKAGE_SCALE, LEAKAGE_KELVIN, GATE_LEAKAGE = 0.002488, 2660.0, 0.000519
-LEAKING_CORES = 4
+LITTLE, ACCELERATOR = "LTL", "ACC"
 LITTLE_SHARE = 0.25
 """What a little core leaks of a big one's."""
-
-HEAT_FLOW = np.array([
-    [0.9928, 0.000566, 0.004281, 0.0003725, 1.34e-5],
-    [0.006084, 0.9909, 0.0, 0.001016, 8.863e-5],
-    [0.0, 0.0008608, 0.993, 0.0, 0.0008842],
-    [0.006844, -0.0005119, 0.0, 0.9904, 0.0003392],
-    [0.0007488, 0.003932, 8.654e-5, 0.002473, 0.9905],
-])  # fmt: skip
-"""How warmth above ambient passes between the five spots in a thermal period."""
-HEAT_OF_MEMORY = np.array([0.07423, 0.0, 0.6708, 0.0, 0.01404])
-HEAT_OF_GPU = np.array([6.898e-7, 0.001971, 2.108e-6, 0.01682, 0.03811])
 HEAT_OF_TYPE = {
     "BIG": np.array([0.0471, 0.01265, 0.113, 0.01646, 0.01476]),
     "LTL": np.array([0.02399, 0.0, 0.02819, 0.007198, 0.03902]),
 }
 """Degrees in a thermal period for each watt of a cluster; other types heat nothing."""
-LITTLE, ACCELERATOR = "LTL", "ACC"
 
 
 @dataclass(frozen=True)
@@ -90,7 +68,7 @@ class EnergyReport:
 
 
 class PowerModel:
-    """What the clusters of a platform draw at their frequency, and how warm that makes them.
+    """What the clusters of a platform draw, at their frequency and below, and how warm that is.
 
     Args:
         platform: its clusters need operating points and measured power.
@@ -99,42 +77,48 @@ class PowerModel:
 
     Attributes:
         cores: (C,) processing elements of each cluster.
+        table: (C, L, columns) of the compiled `meter`; zeros above a cluster's frequency.
+        level: (C,) operating point at which each cluster runs.
 
     Raises:
         InstanceError: a cluster has no operating points or no fitting power.
     """
 
     def __init__(self, platform: Platform, *, strict_ds3: bool = False) -> None:
-        """Find the measured power of every cluster, and what of it counts at its frequency."""
+        """Work out the table."""
         self.cores = np.bincount(platform.pe_cluster, minlength=platform.num_clusters)
-        clusters = platform.clusters
-        volts = [_volts(cluster) for cluster in clusters]
-        found = [
-            _measured(one, int(count)) for one, count in zip(clusters, self.cores, strict=True)
-        ]
-        self._watts = np.zeros((len(clusters), self.cores.max() + 1))
-        for cluster, mhz in enumerate(found):
-            row = clusters[cluster].power_w[mhz][: self.cores[cluster]]
-            self._watts[cluster, 1 : len(row) + 1] = row
-        self._measured = np.array(
-            [len(one.power_w[mhz]) for one, mhz in zip(clusters, found, strict=True)]
-        )
-        self._volts = np.array([volts[i][one.mhz] for i, one in enumerate(clusters)])
-        full = [mhz * volts[i][mhz] ** 2 for i, mhz in enumerate(found)]
-        self._scale = np.array([one.mhz for one in clusters]) * self._volts**2 / np.array(full)
-        leaks = np.array([_leaks(one.type, strict_ds3) for one in clusters])
-        self._leaking = leaks * self._volts
-        none = np.zeros(len(HEAT_FLOW))
-        self._heat = np.array([HEAT_OF_TYPE.get(one.type, none) for one in clusters])
+        most = max(len(cluster.opp) for cluster in platform.clusters)
+        columns = meter.FIRST_WATTS + platform.num_pes
+        self.table = np.zeros((platform.num_clusters, most, columns))
+        self.level = np.zeros(platform.num_clusters, np.int64)
+        for index, cluster in enumerate(platform.clusters):
+            points = _points(cluster)
+            self.level[index] = len(points) - 1
+            for level, (mhz, _) in reversed([*enumerate(points)]):
+                row = self.table[index, level]
+                _fill_row(row, cluster, mhz, int(self.cores[index]), strict_ds3)
+
+    @property
+    def _rows(self) -> FloatArray:
+        """(C, columns) of the table at the clusters' frequency."""
+        return np.asarray(self.table[np.arange(len(self.level)), self.level])
 
     def leakage(self, celsius: float) -> FloatArray:
         """Return (C,) watts that one core of each cluster leaks, busy or not."""
-        return np.asarray(_leakage(self._leaking, celsius))
+        return np.asarray(self._rows[:, meter.LEAKING] * meter.core_leakage(celsius))
 
     def dynamic(self, celsius: float) -> FloatArray:
         """Return (C, cores + 1) watts beyond leakage of each cluster with 0, 1, .. busy cores."""
-        leakage = self.leakage(celsius)
-        return np.asarray(_dynamic(self._watts, leakage, self._measured, self._scale))
+        busy = range(int(self.cores.max()) + 1)
+        pairs = zip(self._rows, self.leakage(celsius), strict=True)
+        return np.array([[meter.dynamic_watts(row, n, leaked) for n in busy]
+                         for row, leaked in pairs])  # fmt: skip
+
+    def new_meter(self) -> FloatArray:
+        """Return a meter at nought."""
+        fresh = np.zeros(meter.num_meter_columns(len(self.cores)))
+        meter.clear_meter(fresh)
+        return fresh
 
     def warmed(self, celsius: FloatArray, watts: FloatArray) -> FloatArray:
         """Return the temperature of the five spots a thermal period later.
@@ -143,91 +127,44 @@ class PowerModel:
             celsius: (5,) temperature now.
             watts: (C,) mean power of the clusters.
         """
-        return np.asarray(_warmed(celsius, watts, self._heat))
-
-    def integrate(
-        self, seconds: FloatArray, counted: FloatArray
-    ) -> tuple[FloatArray, FloatArray, float]:
-        """Return dynamic energy and leakage (C,) in joules, and the highest temperature.
-
-        Args:
-            seconds: (periods, C, cores + 1) for each thermal period, how long each cluster had
-                0, 1, .. busy cores.
-            counted: the same, of what is charged.
-        """
-        dynamic, leaked, hottest = _integrate(
-            seconds, counted, self._watts, self._measured, self._scale, self._leaking,
-            self.cores, self._heat,
-        )  # fmt: skip
-        return dynamic, leaked, float(hottest)
+        spots = self.new_meter()
+        spots[meter.FIRST_SPOT : meter.FIRST_SPOT + SPOTS] = celsius
+        spots[meter.FIRST_CLUSTER + 1 :: 2] = watts * THERMAL_PERIOD
+        meter.change_temperature(spots, self.table)
+        return spots[meter.FIRST_SPOT : meter.FIRST_SPOT + SPOTS]
 
 
-@njit(cache=True)
-def _leakage(leaking, celsius):  # type: ignore[no-untyped-def]
-    kelvin = KELVIN + celsius
-    warm = LEAKAGE_SCALE * kelvin * kelvin * math.exp(-LEAKAGE_KELVIN / kelvin)
-    return leaking * ((warm + GATE_LEAKAGE) / LEAKING_CORES)
+def _points(cluster: Cluster) -> list[tuple[int, int]]:
+    """Return the operating points up to the frequency at which a cluster runs."""
+    return [point for point in cluster.opp if point[0] <= cluster.mhz] or [_no_points(cluster)]
 
 
-@njit(cache=True)
-def _dynamic(watts, leakage, measured, scale):  # type: ignore[no-untyped-def]
-    power = np.zeros_like(watts)
-    for cluster in range(watts.shape[0]):
-        for busy in range(1, watts.shape[1]):
-            if watts[cluster, busy] > 0:
-                beyond = watts[cluster, busy] - leakage[cluster] * measured[cluster]
-                power[cluster, busy] = beyond * scale[cluster]
-    return power
+def _no_points(cluster: Cluster) -> tuple[int, int]:
+    raise InstanceError(
+        f"cluster {cluster.name!r}: opp: found none, expected operating points to know power"
+    )
 
 
-@njit(cache=True)
-def _warmed(celsius, watts, heat):  # type: ignore[no-untyped-def]
-    after = HEAT_OF_MEMORY * MEMORY_WATTS + HEAT_OF_GPU * GPU_WATTS + AMBIENT
-    for spot in range(len(after)):
-        for other in range(len(after)):
-            after[spot] += HEAT_FLOW[spot, other] * (celsius[other] - AMBIENT)
-        for cluster in range(len(watts)):
-            after[spot] += watts[cluster] * heat[cluster, spot]
-    return after
+def _fill_row(row: FloatArray, cluster: Cluster, mhz: int, cores: int, strict_ds3: bool) -> None:
+    """Write the row of the table of a cluster at a frequency."""
+    volts = {point: mv * MILLI for point, mv in cluster.opp}
+    measured = _measured(cluster, mhz, cores)
+    watts = cluster.power_w[measured]
+    row[meter.LEAKING] = _leaks(cluster.type, strict_ds3) * volts[mhz]
+    row[meter.CORES] = cores
+    row[meter.MEASURED] = len(watts)
+    row[meter.SCALE_OF_POWER] = mhz * volts[mhz] ** 2 / (measured * volts[measured] ** 2)
+    row[meter.FIRST_HEAT : meter.FIRST_WATTS] = HEAT_OF_TYPE.get(cluster.type, 0.0)
+    row[meter.FIRST_WATTS : meter.FIRST_WATTS + cores] = watts[:cores]
 
 
-@njit(cache=True)
-def _integrate(seconds, counted, watts, measured, scale, leaking, cores, heat):  # type: ignore[no-untyped-def]
-    clusters = len(leaking)
-    total_dynamic, total_leaked = np.zeros(clusters), np.zeros(clusters)
-    celsius = np.full(len(HEAT_FLOW), AMBIENT)
-    hottest = AMBIENT
-    for period in range(len(seconds)):
-        leakage = _leakage(leaking, celsius.max())
-        dynamic = _dynamic(watts, leakage, measured, scale)
-        length = seconds[period, 0].sum()
-        mean = leakage * cores
-        for cluster in range(clusters):
-            total_dynamic[cluster] += (dynamic[cluster] * counted[period, cluster]).sum()
-            mean[cluster] += (dynamic[cluster] * seconds[period, cluster]).sum() / length
-            total_leaked[cluster] += (
-                leakage[cluster] * cores[cluster] * counted[period, cluster].sum()
-            )
-        celsius = _warmed(celsius, mean, heat)
-        hottest = max(hottest, celsius.max())
-    return total_dynamic, total_leaked, hottest
-
-
-def _volts(cluster: Cluster) -> dict[int, float]:
-    if not cluster.opp:
-        raise InstanceError(
-            f"cluster {cluster.name!r}: opp: found none, expected operating points to know power"
-        )
-    return {mhz: mv * MILLI for mhz, mv in cluster.opp}
-
-
-def _measured(cluster: Cluster, cores: int) -> int:
-    """Return the frequency whose measured power serves the cluster's: the next one above."""
+def _measured(cluster: Cluster, mhz: int, cores: int) -> int:
+    """Return the frequency whose measured power serves another: the next one above."""
     where = f"cluster {cluster.name!r}: power_w"
-    found = next((mhz for mhz in cluster.power_w if mhz >= cluster.mhz), None)
+    found = next((one for one in cluster.power_w if one >= mhz), None)
     if found is None:
-        raise InstanceError(f"{where}: found none for {cluster.mhz} MHz or more")
-    if found not in _volts(cluster):
+        raise InstanceError(f"{where}: found none for {mhz} MHz or more")
+    if found not in dict(cluster.opp):
         raise InstanceError(f"{where}: found {found} MHz, expected an operating point")
     if len(cluster.power_w[found]) < cores:
         raise InstanceError(
@@ -246,7 +183,16 @@ def _leaks(kind: str, strict_ds3: bool) -> float:
 
 def has_power(platform: Platform) -> bool:
     """Whether the energy of a platform's runs is known."""
-    return all(cluster.opp and cluster.power_w for cluster in platform.clusters)
+    try:
+        PowerModel(platform)
+    except InstanceError:
+        return False
+    return True
+
+
+def lowest(platform: Platform) -> dict[str, int]:
+    """Return the lowest frequency in MHz of each cluster that has several, by its name."""
+    return {one.name: one.opp[0][0] for one in platform.clusters if len(one.opp) > 1}
 
 
 def at_frequency(instance: Instance, mhz: Mapping[str, int]) -> Instance:
@@ -337,8 +283,16 @@ def energy(instance: Instance, schedule: Mapping[str, Any]) -> EnergyReport:
     strict = instance.workload.strict_ds3
     model = PowerModel(instance.platform, strict_ds3=strict)
     tasks, end = _started(schedule)
-    meter = _SampledMeter if strict else _Meter
-    return meter(model, instance, tasks, end).report()
+    begin = instance.workload.warm_up
+    if strict:
+        return _SampledMeter(model, instance, tasks, end).report()
+    counter = model.new_meter()
+    cluster = instance.platform.pe_cluster[tasks[:, 0]]
+    meter.replay(
+        counter, model.table, _clusters(model), _by_time(tasks[:, 1], cluster),
+        _by_time(tasks[:, 2], cluster), _changes(instance.platform, schedule), end, begin,
+    )  # fmt: skip
+    return _report(counter, max(end - begin, 0))
 
 
 def _started(schedule: Mapping[str, Any]) -> tuple[IntArray, int]:
@@ -353,8 +307,46 @@ def _started(schedule: Mapping[str, Any]) -> tuple[IntArray, int]:
     return np.stack([pe, start, finish], axis=1), end
 
 
-class _Meter:
-    """Integrates power between all changes."""
+def _clusters(model: PowerModel) -> IntArray:
+    """Return the state of the clusters at time 0."""
+    state = np.zeros((len(model.cores), meter.NUM_CLUSTER_COLUMNS), np.int64)
+    state[:, meter.LEVEL] = model.level
+    return state
+
+
+def _by_time(time: IntArray, cluster: IntArray) -> IntArray:
+    order = np.argsort(time, kind="stable")
+    return np.stack([time[order], cluster[order]], axis=1)
+
+
+def _changes(platform: Platform, schedule: Mapping[str, Any]) -> IntArray:
+    """Return time, cluster and operating point of each change of a frequency."""
+    log = np.asarray(schedule.get("frequencies", ()), np.int64).reshape(-1, 3)
+    changes = log[log[:, 0] >= 0]
+    for index, cluster in enumerate(platform.clusters):
+        mine = changes[:, 1] == index
+        points = np.array([mhz for mhz, _ in cluster.opp])
+        changes[mine, 2] = np.searchsorted(points, changes[mine, 2])
+    return changes
+
+
+def _report(counter: FloatArray, length: int) -> EnergyReport:
+    """Return what a meter says after so many microseconds that count."""
+    dynamic, leaked, base = counter[[meter.DYNAMIC, meter.LEAKED, meter.BASE]].tolist()
+    joules = dynamic + leaked + base
+    drawn = counter[meter.FIRST_CLUSTER :: 2].copy()
+    hottest = float(counter[meter.HOTTEST])
+    return EnergyReport(joules, dynamic, leaked, base, drawn, hottest, joules * length * MICRO)
+
+
+class _SampledMeter:
+    """Reads power when a task starts and at every look of the power management, as DS3 does.
+
+    What a task draws until the next look is fixed by how many cores are busy just then. A
+    processing element without a task at a look leaks until the next look, whatever happens in
+    between. Of events at one time, those that were due for longer come first; the looks come
+    between them.
+    """
 
     def __init__(self, model: PowerModel, instance: Instance, tasks: IntArray, end: int) -> None:
         self.model = model
@@ -363,6 +355,10 @@ class _Meter:
         self.dynamic, self.leaked = np.zeros((2, len(model.cores)))
         self.base = 0.0
         self.hottest = AMBIENT
+        self.running: dict[int, int] = {}  # task -> when its power was read last
+        self.looked: dict[int, int] = {}  # cluster -> last look
+        self.watts = np.zeros(len(model.cores))
+        self.celsius = np.full(SPOTS, AMBIENT)
 
     def report(self) -> EnergyReport:
         """Run the meter to the end and read it."""
@@ -374,45 +370,6 @@ class _Meter:
             joules, float(self.dynamic.sum()), float(self.leaked.sum()), self.base, drawn,
             self.hottest, joules * seconds,
         )  # fmt: skip
-
-    def _run(self) -> None:
-        self.base = BASE_WATTS * max(self.end - self.begin, 0) * MICRO
-        self.dynamic, self.leaked, self.hottest = self.model.integrate(*self._busy_seconds())
-
-    def _busy_seconds(self) -> FloatArray:
-        """Return (2, periods, C, cores + 1) seconds with so many busy cores: all, and counted."""
-        ticks = np.arange(0, self.end, THERMAL_PERIOD)
-        pe, start, finish = self.tasks.T
-        marks = [0, min(self.begin, self.end), self.end]
-        times = np.unique(np.concatenate([ticks, start, finish, marks]))
-        length, period = np.diff(times) * MICRO, times[:-1] // THERMAL_PERIOD
-        found = np.zeros((2, len(ticks), len(self.model.cores), self.model.cores.max() + 1))
-        for cluster in range(len(self.model.cores)):
-            mine = self.cluster_of[pe] == cluster
-            change = np.zeros(len(times), np.int64)
-            np.add.at(change, np.searchsorted(times, start[mine]), 1)
-            np.add.at(change, np.searchsorted(times, finish[mine]), -1)
-            place = period, np.cumsum(change)[:-1]
-            np.add.at(found[0, :, cluster], place, length)
-            np.add.at(found[1, :, cluster], place, length * (times[:-1] >= self.begin))
-        return found
-
-
-class _SampledMeter(_Meter):
-    """Reads power when a task starts and at every look of the power management, as DS3 does.
-
-    What a task draws until the next look is fixed by how many cores are busy just then. A
-    processing element without a task at a look leaks until the next look, whatever happens in
-    between. Of events at one time, those that were due for longer come first; the looks come
-    between them.
-    """
-
-    def __init__(self, model: PowerModel, instance: Instance, tasks: IntArray, end: int) -> None:
-        super().__init__(model, instance, tasks, end)
-        self.running: dict[int, int] = {}  # task -> when its power was read last
-        self.looked: dict[int, int] = {}  # cluster -> last look
-        self.watts = np.zeros(len(model.cores))
-        self.celsius = np.full(len(HEAT_FLOW), AMBIENT)
 
     def _run(self) -> None:
         _, start, finish = self.tasks.T

@@ -25,6 +25,7 @@ from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.soc.instance import Instance, JobProfile
 
 __all__ = [
+    "FREQUENCY_COLUMNS",
     "JOB_COLUMNS",
     "TASK_COLUMNS",
     "VIOLATION_CODES",
@@ -37,12 +38,15 @@ TASK_COLUMNS = ("job", "task", "pe", "ready", "assigned", "data_time", "start", 
 """Columns of a schedule's ``tasks``."""
 JOB_COLUMNS = ("job", "profile", "generated", "head_start", "finish")
 """Columns of a schedule's ``jobs``."""
+FREQUENCY_COLUMNS = ("time", "cluster", "mhz")
+"""Columns of a schedule's ``frequencies``."""
 
 VIOLATION_CODES: Mapping[str, str] = {
     "malformed": "a field is missing or has a type, shape or value that no schedule has",
     "V1": "a task of a finished job is missing, a row is out of order, or a job is left undone",
     "V2": "a task is on a processing element that cannot run it",
-    "V3": "a task takes another time than its nominal, given or drawn duration",
+    "V3": "a task takes another time than its nominal, given or drawn duration, at the frequencies "
+    "that the schedule says",
     "V4": "a task starts or gets ready before its job has arrived",
     "V5": "a task is ready before its predecessors have finished, or starts before their data come",
     "V6": "two tasks overlap on a processing element",
@@ -51,6 +55,7 @@ VIOLATION_CODES: Mapping[str, str] = {
     "V9": "a task waits although it could start, or one behind it in the order starts before it",
     "V10": "a number of the result is not what the rows add up to",
     "V11": "a job is quicker than its optimum alone, or the elements are busier than time allows",
+    "V12": "the governor would not have changed a frequency so, or would have changed another",
 }
 """What each code means."""
 
@@ -117,6 +122,14 @@ class _Job(NamedTuple):
     finish: int
 
 
+class _Change(NamedTuple):
+    """One row of ``frequencies``; see `FREQUENCY_COLUMNS`."""
+
+    time: int
+    cluster: int
+    mhz: int
+
+
 class _Malformed(Exception):
     """A field of the schedule cannot be read; the message says which and why."""
 
@@ -133,7 +146,9 @@ def validate(instance: Instance, schedule: Mapping[str, Any]) -> ValidationRepor
             durations; ``mode`` of deciding; ``latency_sum``, ``completed`` and ``injected`` of
             the jobs that count; ``end_time``; ``busy`` (P,) microseconds of each processing
             element. Rows of -1 are padding. Where ``planned`` is given and true, tasks were held
-            back for others by a plan, and the order of starts is free.
+            back for others by a plan, and the order of starts is free. With the governor
+            ``ondemand`` also ``frequencies`` (k, 3), see `FREQUENCY_COLUMNS`: the changes by time,
+            then cluster; clusters begin at their highest frequency.
 
     Returns:
         The report with all violations found; of a malformed schedule only that is reported.
@@ -247,6 +262,8 @@ class _Run:
         if self.mode not in _MODES:
             raise _Malformed(f"mode: found {self.mode!r}, expected one of {', '.join(_MODES)}")
         self.planned = bool(np.any(schedule.get("planned", False)))
+        self.governed = self.workload.governor == "ondemand"
+        self.changes = self._read_changes(schedule)
         self._check_indices()
         self.cut = self.workload.protocol == "legacy"
         self.end = self.workload.horizon if self.cut else self.claimed["end_time"]
@@ -259,6 +276,24 @@ class _Run:
                 f"expected {self.instance.num_pes} whole numbers"
             )
         return [int(value) for value in array]
+
+    def _read_changes(self, schedule: Mapping[str, Any]) -> list[_Change]:
+        """Return the changes of frequencies; there are none without a governor."""
+        if not self.governed and "frequencies" not in schedule:
+            return []
+        changes = [_Change(*row) for row in _read_rows(schedule, "frequencies", FREQUENCY_COLUMNS)]
+        if changes and not self.governed:
+            raise _Malformed(f"frequencies: found {len(changes)}, expected none without a governor")
+        for number, change in enumerate(changes):
+            where = f"frequencies[{number}]"
+            _below(change.cluster, self.instance.platform.num_clusters, f"{where}.cluster")
+            points = [mhz for mhz, _ in self.instance.platform.clusters[change.cluster].opp]
+            if change.mhz not in points:
+                raise _Malformed(f"{where}.mhz: found {change.mhz}, expected one of {points}")
+            before = changes[number - 1] if number else change
+            if change[:2] <= before[:2] and number:
+                raise _Malformed(f"{where}: found after time {before.time}, expected order")
+        return changes
 
     def _check_indices(self) -> None:
         """Refuse jobs, profiles, tasks and processing elements that do not exist."""
@@ -279,6 +314,8 @@ class _Run:
             self._check_task(row)
         self._check_completeness()
         self._check_elements()
+        if self.governed:
+            self._check_governor()
         self._check_arrivals()
         if not self.planned and self.mode != "late_binding":
             self._check_conservation()
@@ -351,9 +388,40 @@ class _Run:
             return nominal
         return _noisy(self.seed, noise, row.job, row.task, nominal)
 
+    def _due(self, row: _Task) -> int:
+        """Return when a task has to finish."""
+        if not self.governed:
+            return row.start + self._duration(row)
+        return self._worked_off(row)
+
+    def _worked_off(self, row: _Task) -> int:
+        """Return the first whole microsecond at which frequency over time makes up the work.
+
+        The work is the duration at the highest frequency times that frequency.
+        """
+        cluster = int(self.instance.platform.pe_cluster[row.pe])
+        times, rates = self.speeds[cluster]
+        left = self._duration(row) * rates[0]
+        now, place = row.start, bisect_right(times, row.start) - 1
+        while place + 1 < len(times) and left > (times[place + 1] - now) * rates[place]:
+            left -= (times[place + 1] - now) * rates[place]
+            place += 1
+            now = times[place]
+        return now + -(-left // rates[place])
+
+    @cached_property
+    def speeds(self) -> list[tuple[list[int], list[int]]]:
+        """For each cluster since when which frequency holds; the highest at the beginning."""
+        found = [([0], [cluster.mhz]) for cluster in self.instance.platform.clusters]
+        for change in self.changes:
+            times, rates = found[change.cluster]
+            times.append(change.time)
+            rates.append(change.mhz)
+        return found
+
     def _finish(self, row: _Task) -> int:
         """Return the finish of a task; the schedule does not say that of one that was cut."""
-        return row.finish if row.finish >= 0 else row.start + self._duration(row)
+        return row.finish if row.finish >= 0 else self._due(row)
 
     def _notice(self, row: _Task) -> int:
         """Return when the finish of a task is noticed."""
@@ -397,7 +465,7 @@ class _Run:
         self._check_data(row)
 
     def _check_duration(self, row: _Task) -> None:
-        expected = row.start + self._duration(row)
+        expected = self._due(row)
         cut = not self._happens(self._notice(row._replace(finish=expected)))
         if cut:
             expected = -1
@@ -494,6 +562,61 @@ class _Run:
                     self._note("V6", message, row)
                 if finish > busy:
                     busy, holder = finish, row
+
+    # -------------------------------------------------------------------- frequencies
+
+    def _check_governor(self) -> None:
+        """At each look a cluster goes to its highest frequency, one point down, or stays."""
+        period = self.workload.sampling_period
+        found = {change[:2]: change.mhz for change in self.changes}
+        last = (self.end - 1 if self.cut else self.claimed["end_time"]) // period
+        for cluster, record in enumerate(self.instance.platform.clusters):
+            points = [mhz for mhz, _ in record.opp]
+            level = len(points) - 1
+            for number, worked in self._looks(cluster, last, len(points)):
+                time, expected = number * period, level
+                if 10 * worked > 8 * period:
+                    expected = len(points) - 1
+                elif 10 * worked < 3 * period:
+                    expected = max(level - 1, 0)
+                mhz = found.pop((time, cluster), points[level])
+                if mhz != points[expected]:
+                    self._note_frequency(time, record.name, f"{mhz}, expected {points[expected]}")
+                level = points.index(mhz)
+        for (time, cluster), mhz in found.items():
+            name = self.instance.platform.clusters[cluster].name
+            self._note_frequency(time, name, f"{mhz}, expected no change")
+
+    def _looks(self, cluster: int, last: int, most: int) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of looks and the core-microseconds of work in the period before each.
+
+        After as many looks at the same work as there are operating points nothing changes until
+        the work does, and these looks are left out.
+        """
+        change: dict[int, int] = defaultdict(int, {1: 0})
+        for row in self.record.values():
+            if self.instance.platform.pe_cluster[row.pe] == cluster:
+                for begin, end, work in self._periods(row.start, self._finish(row)):
+                    change[begin] += work
+                    change[end] -= work
+        worked, begins = 0, sorted(number for number in change if number <= last)
+        for begin, end in zip(begins, [*begins[1:], last + 1], strict=True):
+            worked += change[begin]
+            for number in range(begin, min(end, begin + most)):
+                yield number, worked
+
+    def _periods(self, start: int, finish: int) -> list[tuple[int, int, int]]:
+        """Return begin, end and work of looks that see the same work of a task."""
+        period = self.workload.sampling_period
+        first, final = start // period + 1, (finish - 1) // period + 1
+        if finish <= first * period:
+            return [(first, first + 1, finish - start)]
+        head, tail = first * period - start, finish - (final - 1) * period
+        return [(first, first + 1, head), (first + 1, final, period), (final, final + 1, tail)]
+
+    def _note_frequency(self, time: int, cluster: str, message: str) -> None:
+        text = f"frequencies: found at {time} for cluster {cluster!r} {message}"
+        self.found.append(Violation("V12", text))
 
     # -------------------------------------------------------------------- arrivals
 

@@ -163,7 +163,7 @@ def test_illegal_actions_are_named():
     ("arguments", "error", "named"),
     [
         ({"mode": "commit"}, ParameterError, "mode: found 'commit'"),
-        ({"reward": "energy"}, ParameterError, "reward: found 'energy'"),
+        ({"reward": "power"}, ParameterError, "reward: found 'power'"),
         ({"scenario": "top3-p55"}, ScenarioError, "top3-p55"),
         ({"scenario": 7}, ScenarioError, "found int"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from soc.cases import SHARED, needs_data
 
 from dispatchgym.envs.core.errors import InstanceError, ParameterError
-from dispatchgym.envs.soc import power, tables
+from dispatchgym.envs.soc import meter, tables
 from dispatchgym.envs.soc.instance import UNSUPPORTED, Instance, Workload
 from dispatchgym.envs.soc.power import PowerModel, at_frequency, energy, has_power
 
@@ -90,12 +90,16 @@ def test_continuous_metering_is_close_to_ds3(name, platform):
 def stepped(ours, played, begin=0):
     """Integrate microsecond by microsecond, formulas written out anew."""
     platform, tasks = ours.platform, played["tasks"][:-1].tolist()
+    changes = played.get("frequencies", np.empty((0, 3), np.int64)).tolist()
+    speed = [cluster.mhz for cluster in platform.clusters]
     celsius, total, period = np.full(5, 42.0), 0.0, np.zeros(platform.num_clusters)
     for now in range(played["end_time"]):
         kelvin = 273 + celsius.max()
+        for _, index, changed in filter(lambda change: change[0] == now, changes):
+            speed[index] = changed
         for index, cluster in enumerate(platform.clusters):
             cores = int((platform.pe_cluster == index).sum())
-            volts = dict(cluster.opp)[cluster.mhz] / 1000
+            volts = dict(cluster.opp)[speed[index]] / 1000
             leak = volts * 0.002488 * kelvin**2 * math.exp(-2660 / kelvin) + 0.000519 * volts
             leak /= {"LTL": 16, "BIG": 4}.get(cluster.type, math.inf)
             busy = sum(
@@ -104,11 +108,11 @@ def stepped(ours, played, begin=0):
             )
             watts = leak * cores
             if busy:
-                mhz = min(f for f in cluster.power_w if f >= cluster.mhz)
+                mhz = min(f for f in cluster.power_w if f >= speed[index])
                 row = cluster.power_w[mhz]
                 capacitance = (row[busy - 1] - leak * len(row)) / busy
                 capacitance /= mhz * (dict(cluster.opp)[mhz] / 1000) ** 2
-                watts += busy * capacitance * cluster.mhz * volts**2
+                watts += busy * capacitance * speed[index] * volts**2
             total += watts * 1e-6 * (now >= begin)
             period[index] += watts / 20
         total += (0.0473 + 0.1201) * 1e-6 * (now >= begin)
@@ -123,7 +127,7 @@ def warmed(platform, celsius, watts):
         "BIG": [0.0471, 0.01265, 0.113, 0.01646, 0.01476],
         "LTL": [0.02399, 0, 0.02819, 0.007198, 0.03902],
     }
-    found = power.HEAT_FLOW @ (celsius - 42) + 42
+    found = meter.HEAT_FLOW @ (celsius - 42) + 42
     found += 0.0473 * np.array([0.07423, 0, 0.6708, 0, 0.01404])
     found += 0.1201 * np.array([6.898e-7, 0.001971, 2.108e-6, 0.01682, 0.03811])
     for cluster, drawn in zip(platform.clusters, watts, strict=True):
@@ -144,6 +148,17 @@ def test_energy_equals_an_integration_in_small_steps(mhz, begin):
         tasks += [(pe, int(start), int(finish)) for start, finish in times]
     played = schedule(*tasks, end=500)
     assert energy(ours, played).joules == pytest.approx(stepped(ours, played, begin), rel=1e-9)
+
+
+def test_energy_follows_the_frequencies():
+    ours = instance()
+    played = schedule(*((pe, 7 * pe, 100 + 13 * pe) for pe in range(16)), end=400)
+    changes = [(10, A15, 1800), (15, A7, 600), (20, A15, 1000), (137, A15, 2000), (140, A7, 800)]
+    played["frequencies"] = np.array(changes)
+    found = energy(ours, played)
+    assert found.joules == pytest.approx(stepped(ours, played), rel=1e-9)
+    del played["frequencies"]
+    assert found.joules < 0.9 * energy(ours, played).joules
 
 
 def test_the_parts_of_a_run():
