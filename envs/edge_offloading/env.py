@@ -18,7 +18,7 @@ from dispatchgym.envs.edge_offloading.generators import FixedGenerator, Generato
 from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.layout import empty_observation, observation_space
 from dispatchgym.envs.edge_offloading.parsers import load
-from dispatchgym.envs.edge_offloading.world import Buffers, Options, World
+from dispatchgym.envs.edge_offloading.world import Buffers, Options, Parameter, World
 
 __all__ = [
     "EdgeOffloadingEnv",
@@ -123,18 +123,18 @@ class EdgeOffloadingSimulation(Simulation):
 
     # --- rules inside the kernel ---
 
-    def rule_actions(self, rule: str, parameter: float | None = None) -> IntArray:
+    def rule_actions(self, rule: str, parameter: Parameter = None) -> IntArray:
         """Return the action of a rule for each lane; -1 where the episode is over.
 
         Args:
             rule: one of `rules`.
-            parameter: of ``random_p`` and ``round_robin_p``: probability of the cloud; None:
-                2 / (edges + 2).
+            parameter: of ``random_p`` and ``round_robin_p``: probability of the cloud, for all
+                lanes or (B,); None or nan: 2 / (edges + 2).
         """
         self.check_rule(rule)
         return self.world.rule_actions(rule, parameter)
 
-    def run_rule(self, rule: str, parameter: float | None = None) -> dict[str, Any]:
+    def run_rule(self, rule: str, parameter: Parameter = None) -> dict[str, Any]:
         """Play every lane from where it is to the end under a rule, in one compiled call.
 
         No observation or reward is written: restart the lanes afterwards.
@@ -211,6 +211,6 @@ class EdgeOffloadingVectorEnv(KernelVectorEnv):
     simulation_class = EdgeOffloadingSimulation
     simulation: EdgeOffloadingSimulation
 
-    def run_rule(self, rule: str, parameter: float | None = None) -> dict[str, Any]:
+    def run_rule(self, rule: str, parameter: Parameter = None) -> dict[str, Any]:
         """Play every row to its end; see `EdgeOffloadingSimulation.run_rule`."""
         return self.simulation.run_rule(rule, parameter)

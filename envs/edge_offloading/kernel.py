@@ -370,9 +370,18 @@ def play_out(state, lane, e, start, bits, now, known):
         sum of the times at which computations end, and when that of the one task does.
     """
     uploads = line_up_uploads(state, lane, e, start, bits, now, known)
+    work, clock = state.work[lane], state.clock[lane, e]
+    speed, there = state.server[lane, e, SPEED], state.count[lane, e, THERE]
     if state.server[lane, e, FIFO] > 0.0:
-        return play_out_fifo(state, lane, e, uploads)
-    return play_out_shared(state, lane, e, uploads)
+        total, free = 0.0, clock[CLOCK] - clock[SERVED] / speed if there > 0 else now
+        for i in range(there - 1, -1, -1):
+            free += state.tag[lane, e, i] / speed
+            total += free
+        after, own = play_fifo(work, uploads, free, speed)
+        return total + after, own
+    for i in range(there):
+        work[WORK_TAG, i], work[WORK_OWN, i] = state.tag[lane, e, i], 0.0
+    return play_shared(work, there, clock[SERVED], uploads, clock[CLOCK], speed)
 
 
 @inlined
@@ -396,15 +405,23 @@ def line_up_uploads(state, lane, e, start, bits, now, known):
     return uploads
 
 
-@inlined
-def play_out_shared(state, lane, e, uploads):
-    """Return what `play_out` does, of a server that is shared."""
-    work, speed = state.work[lane], state.server[lane, e, SPEED]
-    tag, own_tag = work[WORK_TAG], work[WORK_OWN]
-    there, clock = state.count[lane, e, THERE], state.clock[lane, e, CLOCK]
-    served, total, own = state.clock[lane, e, SERVED], 0.0, 0.0
-    for i in range(there):
-        tag[i], own_tag[i] = state.tag[lane, e, i], 0.0
+@compiled
+def play_shared(work, there, served, uploads, clock, speed):
+    """Play a shared server to its end.
+
+    Args:
+        work: float64 (NUM_WORK_ROWS, M): tags of who is there and starts and sizes of who comes,
+            with whether it is the one task; the first last. Overwritten.
+        there: tasks computing.
+        served: service that each has got.
+        uploads: tasks that come.
+        clock: time.
+        speed: bit/s.
+
+    Returns:
+        sum of the times at which computations end, and when that of the one task does.
+    """
+    tag, own_tag, total, own = work[WORK_TAG], work[WORK_OWN], 0.0, 0.0
     while there + uploads > 0:
         ends, begins = NEVER, NEVER
         if there > 0:
@@ -428,16 +445,10 @@ def play_out_shared(state, lane, e, uploads):
     return total, own
 
 
-@inlined
-def play_out_fifo(state, lane, e, uploads):
-    """Return what `play_out` does, of a server that takes tasks one by one."""
-    work, speed = state.work[lane], state.server[lane, e, SPEED]
-    free, total, own = state.clock[lane, e, CLOCK], 0.0, 0.0
-    done = state.clock[lane, e, SERVED]
-    for i in range(state.count[lane, e, THERE] - 1, -1, -1):
-        free += (state.tag[lane, e, i] - done) / speed
-        total += free
-        done = 0.0
+@compiled
+def play_fifo(work, uploads, free, speed):
+    """Return what `play_shared` does, of a server that takes tasks one by one from `free` on."""
+    total, own = 0.0, 0.0
     for i in range(uploads - 1, -1, -1):
         free = max(free, work[WORK_START, i]) + work[WORK_BITS, i] / speed
         total += free
@@ -599,7 +610,7 @@ def rule_action(state, weights, lane, rule, parameter):
         weights: float64 (B, 2), preferences.
         lane: the lane.
         rule: its number, not ROLLOUT_OMEGA.
-        parameter: chance of the cloud; nan: the usual one, 2 / (edges + 2).
+        parameter: float64 (B,), chance of the cloud; nan: the usual one, 2 / (edges + 2).
     """
     scalar, servers = state.scalar[lane], state.number[lane, SERVERS]
     if scalar[STATUS] != RUNNING:
@@ -610,7 +621,9 @@ def rule_action(state, weights, lane, rule, parameter):
         u = uniform(np.uint64(scalar[SEED]), RANDOM_RULE, scalar[SLOT_NOW], 0)
         return np.int64(u * servers)
     if rule == RANDOM_P or rule == ROUND_ROBIN_P:
-        chance = 2.0 / (servers + 1) if np.isnan(parameter) else parameter
+        chance = parameter[lane]
+        if np.isnan(chance):
+            chance = 2.0 / (servers + 1)
         return random_server(state, lane, chance, rule == ROUND_ROBIN_P)
     if rule == LEAST_WORK:
         return least_work(state, lane)

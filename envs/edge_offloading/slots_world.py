@@ -18,7 +18,13 @@ from dispatchgym.envs.edge_offloading.generators import (
 )
 from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
 from dispatchgym.envs.edge_offloading.rules import RULES
-from dispatchgym.envs.edge_offloading.world import REWARD_SCALES, Buffers, Options, World
+from dispatchgym.envs.edge_offloading.world import (
+    REWARD_SCALES,
+    Buffers,
+    Options,
+    Parameter,
+    World,
+)
 
 __all__ = ["SlotWorld"]
 
@@ -199,31 +205,41 @@ class SlotWorld(World):
 
     # --- rules ---
 
-    def rule_actions(self, rule: str, parameter: float | None) -> IntArray:
+    def rule_actions(self, rule: str, parameter: Parameter) -> IntArray:
         """Return what a rule does in each lane; -1 where the episode is over."""
         actions = np.empty(self._lanes, np.int64)
         vector = self._buffers.vector
         if rule == "rollout_omega":
             rollout.rollout_batch(self.state, self._trial, vector, actions)
             return actions
-        arguments = (self.state, vector, self.rules.index(rule), _parameter(parameter), actions)
+        arguments = (
+            self.state,
+            vector,
+            self.rules.index(rule),
+            self._parameters(parameter),
+            actions,
+        )
         if self._one_block:
             lanes.rule_action_block(*arguments, 0)
         else:
             lanes.rule_action_batch(*arguments)
         return actions
 
-    def run_rule(self, rule: str, parameter: float | None) -> None:
+    def run_rule(self, rule: str, parameter: Parameter) -> None:
         """Play every lane to its end under a rule."""
         vector, number = self._buffers.vector, self.rules.index(rule)
         if rule == "rollout_omega":
             rollout.run_rollout_batch(self.state, self._trial, vector, self._outcome)
             return
-        arguments = (self.state, vector, self._outcome, number, _parameter(parameter))
+        arguments = (self.state, vector, self._outcome, number, self._parameters(parameter))
         if self._one_block:
             lanes.run_rule_block(*arguments, 0)
         else:
             lanes.run_rule_batch(*arguments)
+
+    def _parameters(self, parameter: Any) -> npt.NDArray[np.float64]:
+        """Return one parameter a lane; nan is the usual one."""
+        return np.full(self._lanes, np.nan if parameter is None else parameter, np.float64)
 
     @cached_property
     def _trial(self) -> kernel.State:
@@ -286,10 +302,6 @@ class SlotWorld(World):
             now = float("inf")
         picture = render.ansi if mode == "ansi" else render.frame
         return picture(self.instance(lane), self.schedule(lane), now)
-
-
-def _parameter(parameter: float | None) -> float:
-    return float("nan") if parameter is None else float(parameter)
 
 
 def _column(sent: npt.NDArray[np.float64], name: str, column: int) -> npt.NDArray[Any]:

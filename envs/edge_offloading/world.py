@@ -14,10 +14,13 @@ from dispatchgym.envs.core.vector_reward import VectorReward
 from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.layout import Observation
 
-__all__ = ["REWARD_SCALES", "Buffers", "Options", "World"]
+__all__ = ["REWARD_SCALES", "Buffers", "Options", "Parameter", "World"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+
+Parameter = float | npt.NDArray[np.float64] | None
+"""Of a rule: one for all lanes, one for each, or None for the usual one."""
 
 REWARD_SCALES = ("context", "paper")
 IDLE_SLOTS = ("skip", "dummy")
@@ -100,11 +103,11 @@ class World(ABC):
         """Apply one action in each chosen lane."""
 
     @abstractmethod
-    def rule_actions(self, rule: str, parameter: float | None) -> IntArray:
+    def rule_actions(self, rule: str, parameter: Parameter) -> IntArray:
         """Return what a rule does in each lane."""
 
     @abstractmethod
-    def run_rule(self, rule: str, parameter: float | None) -> None:
+    def run_rule(self, rule: str, parameter: Parameter) -> None:
         """Play every lane to its end under a rule."""
 
     @abstractmethod

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from edge_offloading import reference
-from edge_offloading.cases import small, varied
+from edge_offloading.cases import varied
 
 from dispatchgym.envs.edge_offloading import make_instance
 from dispatchgym.envs.edge_offloading.env import EdgeOffloadingEnv, EdgeOffloadingVectorEnv
-from dispatchgym.envs.edge_offloading.rules import RULES
 
 COLUMNS = ("server", "sent", "uploaded", "began", "ended", "transmission", "computation",
            "delay_reward", "energy_reward")  # fmt: skip
