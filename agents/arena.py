@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from dispatchgym.agents.problems.base import Measure, Problem
 
-__all__ = ["Arena", "Choose", "Episode", "Timed"]
+__all__ = ["Arena", "Choose", "Episode", "Timed", "score_of"]
 
 Choose = Callable[[Any, Mapping[str, NDArray[Any]]], NDArray[np.integer]]
 """Takes a vector environment and its observation (arrays with leading B); gives B actions."""
@@ -32,18 +32,19 @@ class Episode(NamedTuple):
     """What one episode gave.
 
     Attributes:
-        objective: in natural units; nan when the episode ended without a complete schedule.
+        objective: in natural units; nan when the episode ended without a complete schedule. Of
+            several objectives float64 (K,).
         schedule: the dict of arrays that the validator reads.
         status: ``finished``, ``deadlock`` or ``truncated``.
         seconds: wall time of its share of the batch.
         bound: a proven bound on any schedule's objective that came with it, else nan.
     """
 
-    objective: float
+    objective: Any
     schedule: Mapping[str, Any]
     status: str
     seconds: float
-    bound: float = float("nan")
+    bound: Any = float("nan")
 
 
 Timed = tuple[list[Episode], float]
@@ -60,6 +61,8 @@ class Arena:
             scenario, of which each seed is another instance.
         seeds: episode seeds; they also fix the disturbances.
         options: keyword arguments of the environment.
+        preferences: weights of several objectives; with each of them every seed is played, so
+            that `seeds` are repeated, preference by preference. () leaves them to the environment.
         instances: the instance of every seed, as it is played with these options.
     """
 
@@ -67,6 +70,7 @@ class Arena:
     scenario: Any
     seeds: tuple[int, ...]
     options: Mapping[str, Any]
+    preferences: tuple[tuple[float, ...], ...] = ()
     instances: list[Any] = field(init=False, repr=False)
     _vectors: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False)
 
@@ -75,11 +79,16 @@ class Arena:
         if self.fixed:
             alone = self.problem.prepare(self.scenario, self.options)
             self.instances = [alone] * len(self.seeds)
-            return
-        generate = getattr(self.scenario, "generate", None) or (
-            lambda seed: self.problem.module.make_instance(self.scenario, seed)
-        )
-        self.instances = [self.problem.prepare(generate(seed), self.options) for seed in self.seeds]
+        else:
+            generate = getattr(self.scenario, "generate", None) or (
+                lambda seed: self.problem.module.make_instance(self.scenario, seed)
+            )
+            played = [generate(seed) for seed in self.seeds]
+            self.instances = [self.problem.prepare(instance, self.options) for instance in played]
+        self.weights = np.repeat(np.array(self.preferences), len(self.seeds), axis=0)
+        if self.preferences:
+            self.instances *= len(self.preferences)
+            self.seeds *= len(self.preferences)
 
     @property
     def measure(self) -> Measure:
@@ -100,7 +109,11 @@ class Arena:
     @property
     def constant(self) -> bool:
         """Whether every seed is the same episode: one instance and nothing drawn."""
-        return self.fixed and not self.problem.varies(self.options)
+        return self.fixed and not self.preferences and not self.problem.varies(self.options)
+
+    def preference(self, index: int) -> dict[str, tuple[float, ...]]:
+        """Return ``preference`` of the episode with this index where the arena sets it, else {}."""
+        return {"preference": tuple(self.weights[index].tolist())} if self.preferences else {}
 
     def alone(self, seed: int) -> Arena:
         """Return the arena of a single seed, which shares the lanes of this one."""
@@ -149,18 +162,18 @@ class Arena:
             For each time the episodes in the order of the seeds.
         """
 
-        def play(vector: Any, seeds: list[int]) -> list[Episode]:
-            return play_batch(vector, seeds, choose)
+        def play(vector: Any, seeds: list[int], **more: Any) -> list[Episode]:
+            return play_batch(vector, seeds, choose, **more)
 
-        return self._in_batches(play, times, changes)
+        return self.in_batches(play, times, changes)
 
     def run_rule(self, rule: str, **changes: Any) -> list[Episode]:
         """Play every seed under a rule, whole episodes inside the kernel."""
 
-        def play(vector: Any, seeds: list[int]) -> list[Episode]:
-            return run_rule_batch(vector, seeds, rule)
+        def play(vector: Any, seeds: list[int], **more: Any) -> list[Episode]:
+            return run_rule_batch(vector, seeds, rule, **more)
 
-        return self._in_batches(play, 1, changes)[0]
+        return self.in_batches(play, 1, changes)[0]
 
     def sample_rule(
         self, rule: str, temperature: float, times: int, **changes: Any
@@ -186,22 +199,34 @@ class Arena:
             spent = time.perf_counter() - begin
         return episodes[:times], spent
 
-    def _in_batches(
+    def in_batches(
         self,
-        play: Callable[[Any, list[int]], list[Episode]],
+        play: Callable[..., list[Episode]],
         times: int,
         changes: Mapping[str, Any],
     ) -> list[list[Episode]]:
-        """Play batches of lanes until every seed has been played `times` times."""
-        wanted = list(self.seeds) * times
+        """Play batches of lanes until every seed has been played `times` times.
+
+        Args:
+            play: plays a batch; takes the vector environment, a seed for each lane and, where the
+                arena has preferences, `preferences`, a row for each lane.
+            times: how often each seed is played.
+            changes: keyword arguments of the environment that differ from the arena's.
+
+        Returns:
+            For each time the episodes in the order of the seeds.
+        """
+        wanted = list(range(len(self.seeds))) * times
         lanes = min(len(wanted), self.max_lanes)
         vector = self.vector(lanes, **changes)
         episodes: list[Episode] = []
         for start in range(0, len(wanted), lanes):
-            seeds = wanted[start : start + lanes]
-            # A batch has a fixed size: the last one is filled up with a seed already there.
-            padded = seeds + [seeds[-1]] * (lanes - len(seeds))
-            episodes += play(vector, padded)[: len(seeds)]
+            chosen = wanted[start : start + lanes]
+            # A batch has a fixed size: the last one is filled up with an episode already there.
+            padded = chosen + [chosen[-1]] * (lanes - len(chosen))
+            seeds = [self.seeds[index] for index in padded]
+            more = {"preferences": self.weights[padded]} if self.preferences else {}
+            episodes += play(vector, seeds, **more)[: len(chosen)]
         size = len(self.seeds)
         return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
@@ -231,7 +256,12 @@ class Arena:
 
 
 def play_batch(
-    vector: Any, seeds: Sequence[int], choose: Choose, seconds: float = math.inf
+    vector: Any,
+    seeds: Sequence[int],
+    choose: Choose,
+    seconds: float = math.inf,
+    *,
+    preferences: NDArray[np.float64] | None = None,
 ) -> list[Episode]:
     """Play one episode in each lane of a batch that resets lanes by itself.
 
@@ -240,12 +270,13 @@ def play_batch(
         seeds: episode seeds, one a lane.
         choose: gives the actions.
         seconds: after so long, episodes that have not ended are given up.
+        preferences: weights of the objectives, a row for each lane; None: the environment's.
 
     Returns:
         One episode for each lane in which one ended, in the order of the lanes.
     """
     begin = time.perf_counter()
-    observation, _ = vector.reset(seed=list(seeds))
+    observation, _ = vector.reset(seed=list(seeds), options=_with_preferences(preferences))
     found: dict[int, Episode] = {}
     while len(found) < len(seeds) and time.perf_counter() - begin < seconds:
         actions = choose(vector, observation)
@@ -258,7 +289,11 @@ def play_batch(
 
 
 def run_rule_batch(
-    vector: Any, seeds: Sequence[int], rule: str, temperature: float = 0.0
+    vector: Any,
+    seeds: Sequence[int],
+    rule: str,
+    *settings: Any,
+    preferences: NDArray[np.float64] | None = None,
 ) -> list[Episode]:
     """Play one episode in each lane under a rule, inside the kernel.
 
@@ -266,16 +301,28 @@ def run_rule_batch(
         vector: vector environment, one lane a seed.
         seeds: episode seeds, one a lane.
         rule: name of the rule.
-        temperature: above 0 each lane randomises the rule in its own way.
+        *settings: further arguments of the environment's `run_rule`, such as a temperature, with
+            which each lane randomises the rule in its own way.
+        preferences: weights of the objectives, a row for each lane; None: the environment's.
 
     Returns:
         One episode a lane.
     """
     begin = time.perf_counter()
-    vector.reset(seed=list(seeds))
-    final = vector.run_rule(rule, temperature) if temperature else vector.run_rule(rule)
+    vector.reset(seed=list(seeds), options=_with_preferences(preferences))
+    final = vector.run_rule(rule, *settings)
     share = (time.perf_counter() - begin) / len(seeds)
     return [episode_of(final, lane)._replace(seconds=share) for lane in range(len(seeds))]
+
+
+def score_of(objective: Any) -> Any:
+    """Return an objective as a number, or a copy of several as float64 (K,)."""
+    return np.array(objective, np.float64) if np.ndim(objective) else float(objective)
+
+
+def _with_preferences(preferences: NDArray[np.float64] | None) -> dict[str, Any] | None:
+    """Return the options of a reset."""
+    return None if preferences is None else {"preference": preferences}
 
 
 def episode_of(final: Mapping[str, Any], lane: int) -> Episode:
@@ -286,8 +333,8 @@ def episode_of(final: Mapping[str, Any], lane: int) -> Episode:
         for key, value in final["schedule"].items()
         if not key.startswith("_")
     }
-    objective = float(final["objective"][lane])
-    if np.isfinite(objective):
+    objective = score_of(final["objective"][lane])
+    if np.isfinite(objective).all():
         status = "finished"
     else:
         status = "deadlock" if "deadlock" in final and final["deadlock"][lane] else "truncated"

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatchgym.agents import shipped
-from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.arena import Arena, Episode, score_of
 from dispatchgym.agents.players import RulePlayer
 from dispatchgym.envs.core.errors import ParameterError
 
@@ -210,7 +211,7 @@ class BestOfRuleEntrant:
         plays = [arena.run_rule(self.rule, **changes)]
         if search.samples > 1:
             plays += arena.sample_rule(self.rule, search.temperature, search.samples - 1, **changes)
-        return [best_episode(arena, copies) for copies in zip(*plays, strict=True)]
+        return [best_episode(arena, copies, i) for i, copies in enumerate(zip(*plays, strict=True))]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: no action is final before all plays have ended."""
@@ -250,7 +251,7 @@ class BestOfPolicyEntrant:
         plays = arena.play(greedy.act, **changes)
         if search.samples > 1:
             plays += arena.play(sampler.act, times=search.samples - 1, **changes)
-        return [best_episode(arena, copies) for copies in zip(*plays, strict=True)]
+        return [best_episode(arena, copies, i) for i, copies in enumerate(zip(*plays, strict=True))]
 
     def _within_budget(self, alone: Arena, greedy: Player, sampler: Player) -> Episode:
         """Play one seed greedily, then at random while time is left."""
@@ -267,11 +268,11 @@ class BestOfPolicyEntrant:
         return NO_TIMES
 
 
-def best_episode(arena: Arena, copies: Sequence[Episode]) -> Episode:
-    """Return the best of several plays of one episode, with the time of all of them."""
+def best_episode(arena: Arena, copies: Sequence[Episode], index: int = 0) -> Episode:
+    """Return the best of several plays of the arena's episode `index`, with the time of all."""
     finished = [episode for episode in copies if episode.status == "finished"]
-    cost = arena.measure.cost
-    best = min(finished or copies, key=lambda episode: cost(episode.objective))
+    cost = partial(arena.problem.cost, arena.instances[index])
+    best = min(finished or copies, key=cost)
     return best._replace(seconds=sum(episode.seconds for episode in copies))
 
 
@@ -292,20 +293,19 @@ class ExactEntrant:
 
     def play(self, arena: Arena) -> list[Episode]:
         """Solve the instance of every seed; where the seed changes nothing, only once."""
-        return [
-            self._episode(arena, instance, seed)
-            for instance, seed in zip(arena.instances, arena.seeds, strict=True)
-        ]
+        return [self._episode(arena, index) for index in range(len(arena.seeds))]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: a plan is one decision, whose time is that of the episode."""
         return NO_TIMES
 
-    def _episode(self, arena: Arena, instance: Any, seed: int) -> Episode:
-        varies = arena.problem.varies(arena.options)
-        key = (id(instance), repr(sorted(arena.options.items())), seed if varies else None)
+    def _episode(self, arena: Arena, index: int) -> Episode:
+        instance, seed = arena.instances[index], arena.seeds[index]
+        options = {**arena.options, **arena.preference(index)}
+        varies = arena.problem.varies(options)
+        key = (id(instance), repr(sorted(options.items())), seed if varies else None)
         if key not in self._solved:
-            found = arena.problem.solve(instance, seed, arena.options, self.effort)
+            found = arena.problem.solve(instance, seed, options, self.effort)
             # The instance is kept too: else its id could become that of another one.
             self._solved[key] = instance, found
         return self._solved[key][1]
@@ -317,30 +317,29 @@ class PlannerEntrant:
 
     Attributes:
         name: what tables call it.
-        make: makes the schedule of an instance, given the seed of the episode.
+        make: makes the schedule of an instance, given the seed of the episode, and `preference`
+            where the problem has several objectives.
         is_rule: not a dispatching rule.
     """
 
     name: str
-    make: Callable[[Any, int], Mapping[str, Any]]
+    make: Callable[..., Mapping[str, Any]]
     is_rule: bool = False
 
     def play(self, arena: Arena) -> list[Episode]:
         """Plan for every seed; the validator says what the plan is worth."""
-        return [
-            self._episode(arena, instance, seed)
-            for instance, seed in zip(arena.instances, arena.seeds, strict=True)
-        ]
+        return [self._episode(arena, index) for index in range(len(arena.seeds))]
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Return nothing: a plan is one decision, whose time is that of the episode."""
         return NO_TIMES
 
-    def _episode(self, arena: Arena, instance: Any, seed: int) -> Episode:
+    def _episode(self, arena: Arena, index: int) -> Episode:
+        instance = arena.instances[index]
         begin = time.perf_counter()
-        schedule = self.make(instance, seed)
+        schedule = self.make(instance, arena.seeds[index], **arena.preference(index))
         seconds = time.perf_counter() - begin
-        objective = float(arena.problem.validate(instance, schedule).objective)
+        objective = score_of(arena.problem.validate(instance, schedule).objective)
         return Episode(objective, schedule, "finished", seconds)
 
 

@@ -22,7 +22,14 @@ from dispatchgym.agents.entrants import (
     find_entrants,
 )
 from dispatchgym.agents.problems import find_problem
-from dispatchgym.agents.problems.base import Measure, Problem, Reference, Scenario, Setting
+from dispatchgym.agents.problems.base import (
+    Measure,
+    Problem,
+    Reference,
+    Scenario,
+    Setting,
+    VectorMeasure,
+)
 from dispatchgym.agents.provenance import provenance, write_json
 from dispatchgym.agents.scenarios import find_scenarios
 from dispatchgym.agents.workers import Workers, play_on_ray
@@ -32,6 +39,7 @@ from dispatchgym.envs.core.files import write_whole
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from dispatchgym.agents.fronts import Box, FrontSummary
     from dispatchgym.agents.summary import Summary
 
 __all__ = ["Block", "Evaluation", "EvaluationResult", "Row", "Workers", "evaluate"]
@@ -55,11 +63,13 @@ class Row:
         seed: episode seed.
         setting: what the environment was set to, by name, such as ``mode``; see
             `Setting.columns` of the problem.
-        objective: in natural units; nan where the schedule is not complete.
-        reference: what the objective is measured against.
+        objective: in natural units; nan where the schedule is not complete. A list where there
+            are several objectives.
+        reference: what the objective is measured against; likewise.
         reference_kind: ``optimum``, ``best_known`` or ``bound``.
         gap: objective / reference - 1, or 1 - objective / reference where more is better; nan
-            where the schedule is not complete, or the reference is 0 and the objective is not.
+            where the schedule is not complete, the reference is 0 and the objective is not, or
+            there are several objectives.
         valid: the schedule is complete and passed the validator.
         status: ``finished``, ``deadlock`` or ``truncated``.
         seconds: wall time of the episode, its share where a batch was played side by side.
@@ -74,8 +84,8 @@ class Row:
     group: str
     seed: int
     setting: Mapping[str, Any]
-    objective: float
-    reference: float
+    objective: Any
+    reference: Any
     reference_kind: str
     gap: float
     valid: bool
@@ -127,12 +137,14 @@ class EvaluationResult:
 
     Attributes:
         problem: the problem that was solved.
-        measure: what the objective is.
+        measure: what the objective is: `Measure`, or `VectorMeasure` of several.
         rules: names of the agents that are dispatching rules.
         against: name of the agent that all others are compared with; None: the best rule.
         label: the setting in a word, for titles.
         levels: values of the problem's level that were asked for; (None,) for at most one.
         groups: name of a scenario -> group of its instances.
+        preferences: weights of several objectives, with each of which every seed is played.
+        boxes: group -> what hypervolumes are measured in, where there are several objectives.
         rows: one for each agent and episode.
         times: agent and scenario -> milliseconds of single decisions.
         sample: the best schedule of the first episode at the last level, for a picture.
@@ -142,12 +154,14 @@ class EvaluationResult:
     """
 
     problem: Problem
-    measure: Measure
+    measure: Any
     rules: tuple[str, ...] = ()
     against: str | None = None
     label: str = ""
     levels: tuple[float | None, ...] = (None,)
     groups: dict[str, str] = field(default_factory=dict)
+    preferences: tuple[tuple[float, ...], ...] = ()
+    boxes: dict[str, Box] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     sample: Sample | None = None
@@ -160,10 +174,26 @@ class EvaluationResult:
         return None if level is None else row.setting[level.key]
 
     def summary(self) -> Summary:
-        """Return means, gaps and paired differences by agent, group and level."""
+        """Return means, gaps and paired differences by agent, group and level.
+
+        Raises:
+            ParameterError: there are several objectives; see `fronts`.
+        """
         from dispatchgym.agents.summary import summarise
 
+        if isinstance(self.measure, VectorMeasure):
+            raise ParameterError("summary: found several objectives, expected one: use fronts()")
         return summarise(self)
+
+    def fronts(self) -> FrontSummary:
+        """Return what each agent reaches with all preferences, where there are several objectives.
+
+        Raises:
+            ParameterError: there is only one.
+        """
+        from dispatchgym.agents.fronts import summarise_fronts
+
+        return summarise_fronts(self)
 
     def table(self, width: int = 80) -> str:
         """Return the tables as plain text of at most `width` columns."""
@@ -185,10 +215,19 @@ class EvaluationResult:
             write_whole(path, self._csv())
             return
         meta = {**provenance(command), "complete": self.complete, "rules": list(self.rules)}
-        summary = [asdict(line) for line in self.summary().lines]
-        write_json(
-            path, {"meta": meta, "rows": [row.flat() for row in self.rows], "summary": summary}
-        )
+        document = {"meta": meta, "rows": [row.flat() for row in self.rows]}
+        write_json(path, {**document, **self._condensed()})
+
+    def _condensed(self) -> dict[str, Any]:
+        """Return the summary as records."""
+        if not isinstance(self.measure, VectorMeasure):
+            return {"summary": [asdict(line) for line in self.summary().lines]}
+        found = self.fronts()
+        return {
+            "summary": [asdict(line) for line in found.lines],
+            "fronts": [asdict(line) for line in found.fronts],
+            "boxes": {group: box._asdict() for group, box in found.boxes.items()},
+        }
 
     def _csv(self) -> str:
         text = io.StringIO()
@@ -251,7 +290,8 @@ class Evaluation:
         problem: Hydra name of the problem.
         options: keyword arguments of the environment.
         levels: values of the problem's level, each of which is evaluated: shutdown
-            probabilities of the job shop, migration limits of VM rescheduling.
+            probabilities of the job shop, migration limits of VM rescheduling, preferences
+            between objectives.
         search: test-time search of all agents but those that ``rules`` stands for.
         effort: what solvers and planners may spend.
         against: name of the agent that all others are compared with; None: the best rule.
@@ -291,6 +331,7 @@ class Evaluation:
             label=" / ".join(dict.fromkeys(setting.label for setting in self.settings)),
             levels=tuple(s.level for s in self.settings) if len(self.settings) > 1 else (None,),
             groups={scenario.name: scenario.group for scenario in self.scenarios},
+            preferences=self.settings[0].preferences,
         )
 
     def _rival(self, name: str | None) -> str | None:
@@ -301,7 +342,7 @@ class Evaluation:
             )
         return name
 
-    def _measure(self) -> Measure:
+    def _measure(self) -> Measure | VectorMeasure:
         """Return what the objective is.
 
         Raises:
@@ -321,7 +362,8 @@ class Evaluation:
         return measure
 
     def _arena(self, scenario: Scenario, setting: Setting, seeds: tuple[int, ...]) -> Arena:
-        return Arena(self.problem, scenario.content, seeds, setting.environment())
+        options, preferences = setting.environment(), setting.preferences
+        return Arena(self.problem, scenario.content, seeds, options, preferences)
 
     def run(self, *, progress: bool = True, workers: Workers | None = None) -> None:
         """Play everything; what is finished when it is stopped is in `result`.
@@ -336,6 +378,7 @@ class Evaluation:
                 lost too often.
         """
         chosen = workers or Workers()
+        self.result.boxes = self._boxes()
         self.steps = self._steps(chosen.block)
         total = sum(self.work(number) for number in range(len(self.steps)))
         found: dict[int, Block] = {}
@@ -353,6 +396,18 @@ class Evaluation:
             finally:
                 self._collect(found)
         self.result.complete = True
+
+    def _boxes(self) -> dict[str, Box]:
+        """Return what hypervolumes are measured in; of a single preference there are none."""
+        if len(self.result.preferences) < 2:
+            return {}
+        options = self.settings[0].environment()
+        return {
+            scenario.group: self.problem.box(
+                Arena(self.problem, scenario.content, self.seeds, options)
+            )
+            for scenario in self.scenarios
+        }
 
     def _steps(self, size: int) -> list[tuple[Scenario, Setting, tuple[int, ...]]]:
         return list(product(self.scenarios, self.settings, _blocks(self.seeds, size)))
@@ -407,6 +462,8 @@ class Evaluation:
         for seeds in ((0,), (0, 1)):  # one lane and several are compiled apart
             arena = Arena(self.problem, self.problem.smallest, seeds, options)
             for entrant in self.entrants:
+                if getattr(entrant, "learns", False):
+                    continue  # it would learn on what it will not play
                 if len(seeds) == 1 or not isinstance(entrant, ExactEntrant | PlannerEntrant):
                     entrant.play(arena)
 
@@ -451,13 +508,13 @@ class Evaluation:
             )
         if not measure.same(report.objective, episode.objective):
             raise EvaluationError(
-                f"{where}: {measure.words} {episode.objective:g} was reported, "
-                f"the schedule has {report.objective:g}"
+                f"{where}: {measure.words} {measure.plain(episode.objective)} was reported, "
+                f"the schedule has {measure.plain(report.objective)}"
             )
         if measure.beyond(episode.objective, reference.bound):
             raise EvaluationError(
-                f"{where}: {measure.words} {episode.objective:g} is {measure.bound_words} "
-                f"{reference.bound:g}"
+                f"{where}: {measure.words} {measure.plain(episode.objective)} is "
+                f"{measure.bound_words} {measure.plain(reference.bound)}"
             )
         return self.problem.details(report)
 
@@ -511,8 +568,7 @@ class Evaluation:
         finished = {name: e for name, e in episodes.items() if e.status == "finished"}
         if not finished:
             return None
-        cost = self.result.measure.cost
-        name = min(finished, key=lambda key: cost(finished[key].objective))
+        name = min(finished, key=lambda key: self.problem.cost(instance, finished[key]))
         return Sample(name, instance, seed, finished[name])
 
 

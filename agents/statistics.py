@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dispatchgym.envs.core.errors import ParameterError
 
-__all__ = ["Difference", "mean_interval", "paired_difference"]
+__all__ = ["Difference", "ends", "mean_interval", "paired_difference", "resampled_means"]
 
 _CHUNK = 1000
 """Resamples drawn at a time: bounds the memory for thousands of units."""
@@ -73,7 +73,7 @@ def paired_difference(
     if not b.sum() > 0:
         raise ParameterError(f"paired_difference: baseline sums to {b.sum()}, expected above zero")
     draws = _resampled_sums(np.stack([a, b]), level, samples, seed)
-    low, high = _ends(draws[:, 0] / draws[:, 1] - 1.0, a.size, level)
+    low, high = ends(draws[:, 0] / draws[:, 1] - 1.0, a.size, level)
     return Difference(float(a.sum() / b.sum() - 1.0), low, high, a.size)
 
 
@@ -88,7 +88,30 @@ def mean_interval(
     """
     a = _vector("values", values)
     draws = _resampled_sums(a[None], level, samples, seed)
-    return _ends(draws[:, 0] / a.size, a.size, level)
+    return ends(draws[:, 0] / a.size, a.size, level)
+
+
+def resampled_means(
+    values: NDArray[np.float64], *, samples: int = 10_000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return means over resampled units, for statistics of several means at once.
+
+    Args:
+        values: (n, ...) numbers of n units, finite.
+        samples: number of resamples, at least 1.
+        seed: the same seed draws the same units, so that what is compared stays paired.
+
+    Returns:
+        (samples, ...) means.
+
+    Raises:
+        ParameterError: there is no unit, or samples is out of range.
+    """
+    if not len(values):
+        raise ParameterError("values: found no unit, expected at least one")
+    table = values.reshape(len(values), -1)
+    sums = _resampled_sums(table.T, 0.95, samples, seed)
+    return (sums / len(values)).reshape(samples, *values.shape[1:])
 
 
 def _vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -118,7 +141,8 @@ def _resampled_sums(
     return sums
 
 
-def _ends(statistics: NDArray[np.float64], units: int, level: float) -> tuple[float, float]:
+def ends(statistics: NDArray[np.float64], units: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the interval of resampled statistics; nan with fewer than two units."""
     if units < 2:
         return float("nan"), float("nan")
     tail = (1.0 - level) / 2.0

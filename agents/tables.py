@@ -12,14 +12,27 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dispatchgym.agents.problems.base import VectorMeasure
 from dispatchgym.agents.summary import ALL_GROUPS, ALL_INSTANCES, Line, Summary, reference_counts
 
 if TYPE_CHECKING:
     from dispatchgym.agents.evaluation import EvaluationResult
+    from dispatchgym.agents.fronts import MeanLine
     from dispatchgym.agents.problems.base import Column as ExtraColumn
     from dispatchgym.agents.problems.base import Level
 
-__all__ = ["WIDTH", "as_text", "tables"]
+__all__ = [
+    "WIDTH",
+    "Column",
+    "as_text",
+    "cost_columns",
+    "cut",
+    "detail_text",
+    "heading_of",
+    "milliseconds",
+    "shortened",
+    "tables",
+]
 
 WIDTH = 80
 AGENT_WIDTH = 19
@@ -39,8 +52,13 @@ def tables(result: EvaluationResult) -> list[RenderableType]:
     Returns:
         Renderables of at most 80 columns. One level (such as a shutdown probability): an overall
         table, then objective, gap and paired difference by group. Several: means by level, the
-        best rule by group and level, and what is not a rule against the best rule.
+        best rule by group and level, and what is not a rule against the best rule. Several
+        objectives: see `front_tables`.
     """
+    if isinstance(result.measure, VectorMeasure):
+        from dispatchgym.agents.front_tables import front_tables
+
+        return front_tables(result)
     summary = result.summary()
     if not summary.lines:
         return [Text("No episode was finished.")]
@@ -76,14 +94,14 @@ def _overall(result: EvaluationResult, summary: Summary) -> list[RenderableType]
     columns.append(Column("gap %", [_percent(line.gap) for line in lines]))
     rival = next((line.versus for line in lines if line.versus), None)
     if rival is not None:
-        heading = f"% vs {_agent(rival, 10)} [95 %]"
+        heading = f"% vs {shortened(rival, 10)} [95 %]"
         columns.append(Column(heading, [_difference(line) for line in lines]))
     columns += [
-        Column(extra.heading, [_detail(line, extra) for line in lines])
+        Column(extra.heading, [detail_text(line, extra) for line in lines])
         for extra in result.problem.columns
     ]
-    columns += _costs(lines)
-    return _cut(title, "agent", [_agent(line.agent) for line in lines], columns)
+    columns += cost_columns(lines)
+    return cut(title, "agent", [shortened(line.agent) for line in lines], columns)
 
 
 def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
@@ -95,7 +113,7 @@ def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType
     shown += _pivot(result, summary, "Gap by group, %", lambda line: _percent(line.gap), means)
     if any(line.versus for line in summary.lines):
         best = result.rules and result.against is None
-        rival = "the best rule of each group" if best else _agent(summary.rival, 30)
+        rival = "the best rule of each group" if best else shortened(summary.rival, 30)
         title = f"Against {rival}, %; * the 95 % interval excludes 0"
         shown += _pivot(result, summary, title, _starred, [ALL_INSTANCES])
     return shown
@@ -114,8 +132,8 @@ def _pivot(
     columns = []
     for group in [*summary.groups, *means]:
         texts = [cell(summary.line(agent, group)) for agent in order]
-        columns.append(Column(_heading(group), texts))
-    return _cut(title, "agent", [_agent(name) for name in order], columns)
+        columns.append(Column(heading_of(group), texts))
+    return cut(title, "agent", [shortened(name) for name in order], columns)
 
 
 # --- Several levels --------------------------------------------------------------------------
@@ -143,10 +161,10 @@ def _by_level(result: EvaluationResult, summary: Summary) -> list[RenderableType
     if by_mean[ALL_GROUPS] == by_mean[ALL_INSTANCES]:
         words = f"{ALL_INSTANCES} and {words}" if len(summary.groups) > 1 else words
         del by_mean[ALL_INSTANCES]
-    names = [_agent(name) for name in order]
-    shown += _cut(_capitalised(words), "agent", names, by_mean[ALL_GROUPS])
+    names = [shortened(name) for name in order]
+    shown += cut(_capitalised(words), "agent", names, by_mean[ALL_GROUPS])
     if ALL_INSTANCES in by_mean:
-        shown += _cut(_capitalised(ALL_INSTANCES), "agent", names, by_mean[ALL_INSTANCES])
+        shown += cut(_capitalised(ALL_INSTANCES), "agent", names, by_mean[ALL_INSTANCES])
     if result.rules and len(summary.groups) > 1:
         shown += _best_rules(result, summary)
     return shown + _against_rules(result, summary)
@@ -160,7 +178,7 @@ def _best_rules(result: EvaluationResult, summary: Summary) -> list[RenderableTy
         texts = ["-" if x is None else f"{number(x.objective)} {x.agent}" for x in best]
         columns.append(Column(_at(result, level), texts))
     title = f"Mean {result.measure.words} of the best rule by group"
-    return _cut(title, "group", list(summary.groups), columns)
+    return cut(title, "group", list(summary.groups), columns)
 
 
 def _against_rules(result: EvaluationResult, summary: Summary) -> list[RenderableType]:
@@ -175,11 +193,11 @@ def _against_rules(result: EvaluationResult, summary: Summary) -> list[Renderabl
         Column("mean", [result.measure.text(line.objective) for line in lines]),
         Column("gap %", [_percent(line.gap) for line in lines]),
         Column("% vs best [95 %]", [_difference(line) for line in lines]),
-        Column("rule", [_agent(line.versus or "", 8) for line in lines]),
-        *_costs(lines),
+        Column("rule", [shortened(line.versus or "", 8) for line in lines]),
+        *cost_columns(lines),
     ]
     title = f"Against the best rule at each {_level(result).symbol}, mean over instances"
-    return _cut(title, "agent", [_agent(line.agent, 16) for line in lines], columns)
+    return cut(title, "agent", [shortened(line.agent, 16) for line in lines], columns)
 
 
 def _asked(summary: Summary) -> list[float]:
@@ -211,15 +229,16 @@ class Column(NamedTuple):
         return max(map(len, [*self.heading.split("\n"), *self.texts]))
 
 
-def _costs(lines: Sequence[Line]) -> list[Column]:
+def cost_columns(lines: Sequence[Line | MeanLine]) -> list[Column]:
+    """Return what agents cost, decision times and schedules, one text a line."""
     return [
-        Column("ms p50", [_milliseconds(line.decision_ms_p50) for line in lines]),
-        Column("p99", [_milliseconds(line.decision_ms_p99) for line in lines]),
+        Column("ms p50", [milliseconds(line.decision_ms_p50) for line in lines]),
+        Column("p99", [milliseconds(line.decision_ms_p99) for line in lines]),
         Column("valid", [_count(line) for line in lines]),
     ]
 
 
-def _cut(
+def cut(
     title: str, label: str, names: Sequence[str], columns: Sequence[Column]
 ) -> list[RenderableType]:
     """Return tables of at most 80 columns of text that together hold all columns."""
@@ -275,7 +294,7 @@ def _footnote(result: EvaluationResult) -> str:
     return text
 
 
-def _heading(group: str) -> str:
+def heading_of(group: str) -> str:
     """Break a heading into two lines: family and size, or words of an overall mean."""
     if group == ALL_INSTANCES:
         return "mean\ninst."
@@ -290,7 +309,8 @@ def _sorted(result: EvaluationResult, lines: Iterable[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: (math.isnan(line.objective), cost(line.objective)))
 
 
-def _agent(name: str, width: int = AGENT_WIDTH) -> str:
+def shortened(name: str, width: int = AGENT_WIDTH) -> str:
+    """Return the name of an agent, or its end where it is long."""
     return name if len(name) <= width else f"..{name[-(width - 2) :]}"
 
 
@@ -298,7 +318,8 @@ def _capitalised(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _detail(line: Line, column: ExtraColumn) -> str:
+def detail_text(line: Line | MeanLine, column: ExtraColumn) -> str:
+    """Return a further number of a line."""
     value = line.details.get(column.key, math.nan)
     return "-" if math.isnan(value) else f"{value:.{column.decimals}f}"
 
@@ -325,11 +346,12 @@ def _starred(line: Line) -> str:
     return _signed(line.difference) + ("*" if line.significant else " ")
 
 
-def _milliseconds(value: float) -> str:
+def milliseconds(value: float) -> str:
+    """Return a time; a dash for none."""
     if math.isnan(value):
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _count(line: Line) -> str:
+def _count(line: Line | MeanLine) -> str:
     return str(line.valid) if line.valid == line.rows else f"{line.valid}/{line.rows}"

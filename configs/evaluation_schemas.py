@@ -11,7 +11,7 @@ from dispatchgym.configs.schemas import register_schemas
 
 __all__ = ["LEVELS", "register_evaluation_schemas"]
 
-LEVELS = ("probabilities", "migration_limits")
+LEVELS = ("probabilities", "migration_limits", "preferences")
 """Settings of `evaluate` that list what it is repeated at; each is of one problem."""
 
 
@@ -42,6 +42,17 @@ class PlannerConfig:
 
 
 @dataclass
+class WorkersConfig:
+    """`workers=local` or `ray`; see `dispatchgym.agents.workers.Workers`."""
+
+    name: str = "local"
+    count: int = 0
+    address: str | None = None
+    threads: int = 1
+    block: int = 128
+
+
+@dataclass
 class EvaluateConfig:
     """Root of `evaluate.yaml`; the defaults of a problem are in the group `evaluate`.
 
@@ -54,10 +65,14 @@ class EvaluateConfig:
         probabilities: job shop: shutdown probabilities, each of which is evaluated; null: that
             of `env`.
         migration_limits: VM rescheduling: the same for migration limits.
+        preferences: edge offloading: each seed is played with each preference: N for N equally
+            spaced ones, or a list of weights of the first objective, or of pairs of weights;
+            null: that of `env`.
         against: the agent that all others are compared with; null: the best rule.
         search: test-time search of named agents.
         exact: the exact solver.
         planner: heuristics that make a whole plan.
+        workers: who plays: this process, or worker processes of Ray.
         out: results go to this file, .json or .csv.
         pictures: pictures go to this folder.
         progress: show a progress bar.
@@ -72,10 +87,12 @@ class EvaluateConfig:
     mode: str | None = None
     probabilities: list[float] | None = None
     migration_limits: list[int] | None = None
+    preferences: Any = None
     against: str | None = None
     search: SearchConfig = field(default_factory=SearchConfig)
     exact: ExactConfig = field(default_factory=ExactConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
     out: str | None = None
     pictures: str | None = None
     progress: bool = True
@@ -121,3 +138,4 @@ def register_evaluation_schemas() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="benchmark_schema", node=BenchmarkConfig)
     store.store(group="search", name="search_schema", node=SearchConfig)
+    store.store(group="workers", name="workers_schema", node=WorkersConfig)

@@ -101,6 +101,26 @@ class SoCConfig:
 
 
 @dataclass
+class EdgeOffloadingConfig:
+    """`env=edge_offloading`: the options of `dispatchgym/EdgeOffloading-v0`.
+
+    `preference` is `grid`, `dirichlet` or a list of two weights that sum to one.
+    """
+
+    name: str = "edge_offloading"
+    scenario: str = "gmorl"
+    reward: str = "vector"
+    preference: Any = field(default_factory=lambda: [0.5, 0.5])
+    reward_scale: str = "context"
+    max_servers: int = 11
+    marginals: bool = True
+    idle_slots: str = "skip"
+    queue: str = "corrected"
+    discipline: str = "dems"
+    credit: str = "event"
+
+
+@dataclass
 class UAMConfig:
     """`env=uam`: the options of `dispatchgym/UAMFleet-v0`."""
 
@@ -275,6 +295,51 @@ class PPOConfig:
 
 
 @dataclass
+class SACConfig:
+    """`agent=sac`: imitation, then masked discrete soft actor-critic.
+
+    Attributes:
+        learning_rate: of the actor and the temperature.
+        critic_rate: learning rate of the critics, as a multiple of that.
+        num_envs: environments that step together.
+        train_freq: steps of each environment between updates.
+        gradient_steps: updates each time.
+        buffer_size: steps kept, all environments together.
+        learning_starts: steps before the first update, after a resume too; without imitation,
+            legal actions are drawn evenly until then.
+        actor_starts: updates before the actor changes.
+        entropy: share of the largest entropy that is aimed at, at first and at last.
+
+    The others are explained in `dispatchgym.agents.sac.DiscreteSAC`.
+    """
+
+    name: str = "sac"
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    learning_rate: LearningRateConfig = field(
+        default_factory=lambda: LearningRateConfig(initial=3e-4)
+    )
+    critic_rate: float = 1.0
+    num_envs: int = 16
+    train_freq: int = 16
+    gradient_steps: int = 16
+    batch_size: int = 512
+    buffer_size: int = 200_000
+    learning_starts: int = 5_000
+    actor_starts: int = 0
+    gamma: float = 0.98
+    tau: float = 0.005
+    ent_coef: Any = "auto_0.1"
+    entropy: list[float] = field(default_factory=lambda: [0.5, 0.05])
+    average_critics: bool = True
+    clip_range: float | None = 0.5
+    entropy_penalty: float = 0.0
+    max_grad_norm: float = 10.0
+    vector_critic: bool = False
+    relabel: float = 0.0
+    half_precision: bool = True
+
+
+@dataclass
 class IndexConfig:
     """`agent=index`: an index policy inside the kernel, trained by evolution strategies.
 
@@ -359,6 +424,7 @@ class TrainConfig:
 
 GROUPS: dict[str, dict[str, type]] = {
     "env": {
+        "edge_offloading": EdgeOffloadingConfig,
         "job_shop": JobShopConfig,
         "soc": SoCConfig,
         "uam": UAMConfig,
@@ -377,7 +443,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "uam_transformer": UAMTransformerModelConfig,
         "vm_rescheduling": VMReschedulingModelConfig,
     },
-    "agent": {"index": IndexConfig, "ppo": PPOConfig},
+    "agent": {"index": IndexConfig, "ppo": PPOConfig, "sac": SACConfig},
 }
 """Config group -> name -> schema."""
 

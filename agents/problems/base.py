@@ -16,20 +16,32 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 
 from dispatchgym.envs.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dispatchgym.agents.arena import Episode
+    from dispatchgym.agents.arena import Arena, Episode
     from dispatchgym.agents.entrants import Effort, Entrant, Search
     from dispatchgym.agents.evolution import Playground
+    from dispatchgym.agents.fronts import Box
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.agents.policy import Policy
     from dispatchgym.configs.schemas import TrainConfig
 
-__all__ = ["Column", "Level", "Measure", "Problem", "Reference", "Scenario", "Setting"]
+__all__ = [
+    "Column",
+    "Level",
+    "Measure",
+    "Problem",
+    "Reference",
+    "Scenario",
+    "Setting",
+    "VectorMeasure",
+]
 
 TOLERANCE = 1e-9
 """Relative difference below which two objectives are the same number, rounded differently."""
@@ -83,6 +95,10 @@ class Measure:
         better = self.cost(objective) < self.cost(bound)
         return better and not self.same(objective, bound)
 
+    def plain(self, value: float) -> str:
+        """Return a score with six digits, for messages."""
+        return f"{value:g}"
+
     @property
     def bound_words(self) -> str:
         """What a score beyond a bound is, in words."""
@@ -90,8 +106,58 @@ class Measure:
         return f"{side} bound"
 
 
+@dataclass(frozen=True)
+class VectorMeasure:
+    """What a score of several objectives means; scores are arrays (K,).
+
+    Attributes:
+        parts: what each objective means.
+    """
+
+    parts: tuple[Measure, ...]
+
+    @property
+    def words(self) -> str:
+        """What is measured, for titles."""
+        return " and ".join(part.words for part in self.parts)
+
+    def text(self, values: Sequence[float]) -> str:
+        """Return mean scores as tables show them."""
+        return " / ".join(m.text(x) for m, x in zip(self.parts, values, strict=True))
+
+    def score_text(self, values: Sequence[float]) -> str:
+        """Return the scores of a single episode."""
+        return " / ".join(m.score_text(x) for m, x in zip(self.parts, values, strict=True))
+
+    def plain(self, values: Sequence[float]) -> str:
+        """Return scores with six digits, for messages."""
+        return " / ".join(m.plain(x) for m, x in zip(self.parts, values, strict=True))
+
+    def costs(self, values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return numbers (..., K) that are smaller for better scores."""
+        signs = [-1.0 if part.more_is_better else 1.0 for part in self.parts]
+        return np.asarray(values, np.float64) * signs
+
+    def gap(self, objective: Any, reference: Any) -> float:
+        """Return nan: several objectives have no common gap."""
+        return math.nan
+
+    def same(self, one: Sequence[float], other: Sequence[float]) -> bool:
+        """Whether two scores are the same numbers, up to rounding."""
+        return all(m.same(x, y) for m, x, y in zip(self.parts, one, other, strict=True))
+
+    def beyond(self, objective: Sequence[float], bound: Sequence[float]) -> bool:
+        """Whether an objective is better than its bound says any can be."""
+        return any(m.beyond(x, y) for m, x, y in zip(self.parts, objective, bound, strict=True))
+
+    @property
+    def bound_words(self) -> str:
+        """What a score beyond a bound is, in words."""
+        return "beyond a proven bound of"
+
+
 class Reference(NamedTuple):
-    """What a score is compared with.
+    """What a score is compared with; of several objectives its numbers are arrays (K,).
 
     Attributes:
         value: the number that the gap is a fraction of.
@@ -99,9 +165,9 @@ class Reference(NamedTuple):
         bound: the best proven bound: a result beyond it cannot be true.
     """
 
-    value: float
+    value: Any
     kind: str
-    bound: float
+    bound: Any
 
 
 @dataclass(frozen=True)
@@ -167,6 +233,11 @@ class Setting(ABC):
     def level(self) -> float | None:
         """Its value of the problem's `Level`, None where there is none."""
         return None
+
+    @property
+    def preferences(self) -> tuple[tuple[float, ...], ...]:
+        """Weights of the objectives with each of which every seed is played; () for one's own."""
+        return ()
 
     @abstractmethod
     def environment(self) -> dict[str, Any]:
@@ -297,8 +368,15 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def measure(self, instance: Any) -> Measure:
-        """Return what the objective of a prepared instance means."""
+    def measure(self, instance: Any) -> Any:
+        """Return what the objective of a prepared instance means: `Measure` or `VectorMeasure`."""
+
+    def cost(self, instance: Any, episode: Episode) -> float:
+        """Return one number for an episode of a prepared instance, smaller where it is better.
+
+        Problems of several objectives weigh them by the preference of the episode.
+        """
+        return float(self.measure(instance).cost(episode.objective))
 
     @abstractmethod
     def reference(
@@ -315,6 +393,14 @@ class Problem(ABC):
         Raises:
             EvaluationError: a proven bound contradicts a score that was reached.
         """
+
+    def box(self, arena: Arena) -> Box:
+        """Return what hypervolumes of fronts on these episodes are measured in.
+
+        Raises:
+            ParameterError: the problem has one objective, or one that matters.
+        """
+        raise ParameterError(f"preferences: env={self.name} has no fronts to measure")
 
     @abstractmethod
     def solve(

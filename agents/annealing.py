@@ -1,0 +1,141 @@
+"""Simulated annealing of open-loop plans: one fixed server for each slot, whatever comes.
+
+A plan cannot see the size of a task, so it shows what blind search gives; it is a baseline of
+GMORL (arXiv 2509.10474), which says that it searches 10,000 episodes. Temperatures are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatchgym.agents.arena import Arena, Choose, Episode
+from dispatchgym.envs.core.errors import ParameterError
+
+__all__ = ["AnnealingEntrant", "anneal"]
+
+EPISODES = 10_000
+"""Episodes of search for each preference, two a proposal: the plan so far and the changed one."""
+HOT, COLD = 30.0, 0.3
+"""First and last temperature; an episode costs about 300 (tasks times what an average one costs
+alone), and one changed slot a few."""
+SEARCH_SEED = 1 << 61
+"""First seed of the episodes of the search; evaluation seeds are small."""
+EPISODE_LEFT = 8
+"""Column of ``task``: which part of the slots is left."""
+
+Observation = Mapping[str, NDArray[Any]]
+
+
+def anneal(
+    vector: Any, preferences: NDArray[np.float64], slots: int, episodes: int, seed: int = 0
+) -> NDArray[np.int64]:
+    """Return the best plan found for each preference, int64 (P, slots).
+
+    Both plans of a proposal are judged by one new episode, the same for all preferences.
+
+    Args:
+        vector: vector environment of 2 P rows.
+        preferences: (P, 2) weights.
+        slots: slots of an episode.
+        episodes: of search for each preference.
+        seed: of the proposals.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(preferences)
+    plans = rng.integers(0, 1 << 30, size=(count, slots))
+    proposals = episodes // 2
+    rows = np.arange(count)
+    for number in range(proposals):
+        temperature = HOT * (COLD / HOT) ** (number / proposals)
+        changed = plans.copy()
+        changed[rows, rng.integers(slots, size=count)] = rng.integers(0, 1 << 30, size=count)
+        costs = _costs(vector, np.concatenate([plans, changed]), preferences, number)
+        worse = costs[count:] - costs[:count]
+        accepted = rng.random(count) < np.exp(np.minimum(-worse / temperature, 0.0))
+        plans[accepted] = changed[accepted]
+    return plans
+
+
+def _costs(
+    vector: Any, plans: NDArray[np.int64], preferences: NDArray[np.float64], number: int
+) -> NDArray[np.float64]:
+    """Return what one episode costs with each plan, the weighted sum of both."""
+    weights = np.concatenate([preferences, preferences])
+    seeds = [SEARCH_SEED + number] * len(plans)
+    observation, _ = vector.reset(seed=seeds, options={"preference": weights})
+    costs = np.zeros(len(plans))
+    running = np.ones(len(plans), np.bool_)
+    rows = np.arange(len(plans))
+    while running.any():
+        actions = _actions(plans, rows, observation)
+        observation, _, terminated, truncated, _ = vector.step(actions)
+        costs[running] -= vector.simulation.reward[running]
+        running &= ~(terminated | truncated)
+    return costs
+
+
+def _actions(
+    plans: NDArray[np.int64], rows: NDArray[np.intp], observation: Observation
+) -> NDArray[np.int64]:
+    """Return what the plan of each row says for its slot.
+
+    Plans are large numbers, so that one fits any number of servers: the remainder counts.
+    """
+    slots = plans.shape[1]
+    slot = np.rint((1.0 - observation["task"][:, EPISODE_LEFT]) * slots).astype(np.int64)
+    mask = observation["action_mask"]
+    servers = np.maximum(mask.sum(axis=1, dtype=np.int64), 1)
+    return plans[rows, np.clip(slot, 0, slots - 1)] % servers
+
+
+@dataclass(frozen=True)
+class AnnealingEntrant:
+    """Open-loop plans, searched for on a scenario before they are played there.
+
+    Attributes:
+        name: what tables call it.
+        episodes: of search for each preference.
+        is_rule: never a plain dispatching rule.
+        learns: on what it plays, before it plays.
+    """
+
+    name: str = "sa"
+    episodes: int = EPISODES
+    is_rule: bool = False
+    learns: bool = True
+    _plans: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
+
+    def play(self, arena: Arena) -> list[Episode]:
+        """Play every seed."""
+        return arena.play(self._choose(arena))[0]
+
+    def decision_times(self, arena: Arena) -> NDArray[np.float64]:
+        """Time decisions of an episode played alone."""
+        return arena.decision_times(self._choose(arena))
+
+    def _choose(self, arena: Arena) -> Choose:
+        known = np.array(arena.preferences or ((0.5, 0.5),))
+        plans = self._searched(arena, known)
+
+        def choose(vector: Any, observation: Observation) -> NDArray[np.int64]:
+            distance = np.abs(observation["preference"][:, None] - known[None]).sum(axis=2)
+            return _actions(plans, distance.argmin(axis=1), observation)
+
+        return choose
+
+    def _searched(self, arena: Arena, preferences: NDArray[np.float64]) -> NDArray[np.int64]:
+        slots = getattr(arena.instances[0], "horizon", None)
+        if slots is None:
+            raise ParameterError(
+                f"agents: {self.name} plans slots, which {arena.instances[0].name} does not have"
+            )
+        key = repr((arena.scenario, sorted(arena.options.items()), preferences.tolist()))
+        if key not in self._plans:
+            vector = arena.vector(2 * len(preferences))
+            self._plans[key] = anneal(vector, preferences, slots, self.episodes)
+        return self._plans[key]

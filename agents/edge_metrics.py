@@ -1,0 +1,47 @@
+"""What a finished episode of edge offloading is described by besides its objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dispatchgym.envs.edge_offloading.instance import OffloadInstance
+
+__all__ = ["slot_metrics"]
+
+PERCENTILES = (50, 95, 99)
+MEGABIT = 1e6
+
+
+def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict[str, float]:
+    """Return what can be read from a schedule of independent tasks.
+
+    Args:
+        instance: the episode.
+        schedule: a valid schedule of it, as the environment's ``info["schedule"]``.
+
+    Returns:
+        ``tasks`` that were sent; ``delay_p50``, ``delay_p95`` and ``delay_p99``, percentiles of a
+        task's seconds from sending to the end of its computation; ``delay_per_task`` in seconds
+        and ``energy_per_task`` in joules; ``delay_per_mbit`` and ``energy_per_mbit``;
+        ``waiting``, mean seconds in the queue before, which no decision changes; ``cloud``, the
+        share of tasks that went there.
+    """
+    sent = np.asarray(schedule["sent"])
+    tasks = len(sent)
+    delay, energy = np.asarray(schedule["objective"])
+    delays = np.asarray(schedule["ended"]) - sent
+    megabits = instance.bits[:tasks].sum() / MEGABIT
+    tails = np.percentile(delays, PERCENTILES)
+    return {
+        "tasks": float(tasks),
+        **{f"delay_p{p}": float(x) for p, x in zip(PERCENTILES, tails, strict=True)},
+        "delay_per_task": float(delay / tasks),
+        "energy_per_task": float(energy / tasks),
+        "delay_per_mbit": float(delay / megabits),
+        "energy_per_mbit": float(energy / megabits),
+        "waiting": float((sent - instance.release[:tasks]).mean()),
+        "cloud": float((np.asarray(schedule["server"]) == 0).mean()),
+    }

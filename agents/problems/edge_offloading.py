@@ -1,0 +1,248 @@
+"""Edge offloading: delay against energy, utility against service; fronts and their hypervolume."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatchgym.agents.annealing import AnnealingEntrant
+from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.edge_metrics import slot_metrics
+from dispatchgym.agents.entrants import Effort, Entrant
+from dispatchgym.agents.fronts import Box
+from dispatchgym.agents.lin_ucb import LinUCBEntrant
+from dispatchgym.agents.parameter_sweep import SweepEntrant
+from dispatchgym.agents.preferences import PREFERENCES, PreferenceSetting, preference_settings
+from dispatchgym.agents.problems.base import (
+    Column,
+    Measure,
+    Problem,
+    Reference,
+    Scenario,
+    VectorMeasure,
+)
+from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.edge_offloading.generators import generator
+from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
+from dispatchgym.envs.edge_offloading.parsers import load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dispatchgym.agents.imitation import Teacher
+    from dispatchgym.configs.schemas import TrainConfig
+
+__all__ = ["problem"]
+
+SWEEPS = ("random_p", "round_robin_p")
+"""Rules whose share of the cloud is swept in place of the preference."""
+CORNERS = "random_p"
+"""Nothing to the cloud, and everything: the reference point of hypervolumes."""
+BOUNDS_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The validator's report on an episode, and what describes the episode besides.
+
+    Attributes:
+        valid: whether there is no violation.
+        objective: float64 (2,).
+        violations: all faults.
+        metrics: see `dispatchgym.agents.edge_metrics`; empty where the schedule is not valid.
+    """
+
+    valid: bool
+    objective: NDArray[np.float64]
+    violations: Sequence[Any]
+    metrics: Mapping[str, float]
+
+
+class EdgeOffloading(Problem):
+    """``dispatchgym/EdgeOffloading-v0``."""
+
+    name = "edge_offloading"
+    env_id = "dispatchgym:dispatchgym/EdgeOffloading-v0"
+    smallest = "gmorl-e1"
+    level = PREFERENCES
+    columns = (
+        Column("p95 s", "delay_p95", 1),
+        Column("s/task", "delay_per_task", 1),
+        Column("J/task", "energy_per_task", 3),
+    )
+    instance_type = Instance
+    file_suffixes = (".json",)
+    kernel_rule = "greedy_omega"
+    policy_options = ()
+
+    # --- scenarios ---
+
+    def named(self, name: str) -> list[Scenario]:
+        """Return a random scenario."""
+        return [Scenario(name, name, name, name, self.size(generator(name)))]
+
+    def load_all(self, path: Path) -> list[Instance]:
+        """Return the instance of a file."""
+        return [load(path)]
+
+    def group(self, instance: Instance) -> str:
+        """Return the family of an instance: "gmorl-e6-s001" is of the family "gmorl-e6"."""
+        return re.sub(r"[-_ ]?s?\d+$", "", instance.name) or instance.name
+
+    def size(self, content: Any) -> int:
+        """Return the number of servers."""
+        return int(content.limits.servers)
+
+    def varies(self, options: Mapping[str, Any]) -> bool:
+        """Yes: the seed fixes the choices of the random rules."""
+        return True
+
+    # --- settings and scores ---
+
+    def settings(
+        self, options: Mapping[str, Any], levels: Sequence[float] | None
+    ) -> list[PreferenceSetting]:
+        """Return the one setting, which holds all preferences."""
+        return preference_settings(options, levels, ("reward_scale",))
+
+    def measure(self, instance: Instance) -> VectorMeasure:
+        """Return what the two objectives are."""
+        return _MEASURES[instance.family]
+
+    def reference(
+        self,
+        setting: PreferenceSetting,
+        instance: Instance,
+        seed: int,
+        exact: Episode | None = None,
+    ) -> Reference:
+        """Return what neither objective can be better than, even if it were the only one."""
+        bounds = _bounds(instance)
+        return Reference(bounds, "bound", bounds)
+
+    def box(self, arena: Arena) -> Box:
+        """Return the box between ideal and reference point over the arena's own episodes.
+
+        Ideal: the pooled server's total delay and the least energy. Reference: delay with nothing
+        sent to the cloud, energy with everything sent there, both by `random_p`.
+        """
+        ideal = np.mean([self.module.ideal(instance) for instance in arena.instances], axis=0)
+        delay, energy = (_corner(arena, share)[k] for k, share in enumerate((0.0, 1.0)))
+        return Box(tuple(ideal.tolist()), (float(delay), float(energy)))
+
+    def cost(self, instance: Instance, episode: Episode) -> float:
+        """Return the sum of both objectives in units of the context, weighted by preference."""
+        costs = self.measure(instance).costs(episode.objective) / self.module.units(instance)
+        return float(np.dot(episode.schedule["preference"], costs))
+
+    def solve(
+        self, instance: Instance, seed: int, options: Mapping[str, Any], effort: Effort
+    ) -> Episode:
+        """Search a plan that knows all tasks in advance; small instances are solved exactly."""
+        found = self.module.solve(
+            instance, preference=options["preference"], time_limit=effort.time_limit
+        )
+        return Episode(found.objective, found.schedule, "finished", found.seconds, found.bound)
+
+    def validate(self, instance: Instance, schedule: Mapping[str, Any]) -> Judgement:
+        """Return the validator's report, with a description of the episode if it is valid."""
+        report = self.module.validate(instance, schedule)
+        metrics: Mapping[str, float] = {}
+        if report.valid and isinstance(instance, OffloadInstance):
+            metrics = slot_metrics(instance, schedule)
+        return Judgement(report.valid, report.objective, report.violations, metrics)
+
+    def details(self, report: Judgement) -> dict[str, float]:
+        """Return what describes the episode besides its objectives."""
+        return dict(report.metrics)
+
+    # --- agents ---
+
+    def agents(self) -> Mapping[str, Callable[[Effort], Entrant]]:
+        """Return sweeps of the rules with a parameter, and the baselines that learn or search."""
+        sweeps = {f"{rule}_sweep": partial(_sweep, rule) for rule in SWEEPS}
+        return {
+            **sweeps,
+            "lin_ucb": lambda effort: LinUCBEntrant(),
+            "sa": lambda effort: AnnealingEntrant(),
+        }
+
+    # --- pictures ---
+
+    def draw(
+        self, instance: Instance, schedule: Mapping[str, Any], path: Path | None, title: str
+    ) -> Figure:
+        """Draw what each server does over the episode."""
+        from dispatchgym.envs.edge_offloading.render import timelines
+
+        return timelines(instance, schedule, path, title=title)
+
+    def text(self, instance: Instance, schedule: Mapping[str, Any]) -> str:
+        """Return the episode as lines of text."""
+        from dispatchgym.envs.edge_offloading.render import ansi
+
+        return ansi(instance, schedule)
+
+    # --- training ---
+
+    def check_training(self, config: TrainConfig) -> None:
+        """Refuse rewards that no scalar learner can store."""
+        if config.env.reward != "scalar":
+            raise ParameterError(
+                f"env.reward: found {config.env.reward!r}, expected 'scalar': the vector is kept "
+                "beside it"
+            )
+
+    def held_out_reference(self, instance: Instance) -> float:
+        """Return the sum of both bounds in units of the context."""
+        return float(np.sum(_bounds(instance) / self.module.units(instance)))
+
+    def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
+        """Return a rule, or none."""
+        from dispatchgym.agents.imitation import RuleTeacher
+
+        teacher = config.agent.imitation.teacher
+        return (None, {}) if teacher == "none" else (RuleTeacher(teacher), {})
+
+    # --- speed ---
+
+    def decisions(self, vector: Any, final: Mapping[str, Any]) -> int:
+        """Return the tasks that were sent."""
+        return int(final["tasks"].sum())
+
+
+_MEASURES = {
+    "slots": VectorMeasure((Measure("delay in s"), Measure("energy in J", 3))),
+    "graphs": VectorMeasure((Measure("latency in s"), Measure("energy in J", 3))),
+    "deadlines": VectorMeasure(
+        (Measure("QoS utility", more_is_better=True), Measure("QoE bonus", more_is_better=True))
+    ),
+}
+"""Family of instances -> what their two objectives are."""
+
+
+def _sweep(rule: str, effort: Effort) -> SweepEntrant:
+    return SweepEntrant(f"{rule}_sweep", rule)
+
+
+def _corner(arena: Arena, share: float) -> NDArray[np.float64]:
+    """Return the mean objectives where tasks go to the cloud with this probability."""
+    swept = Arena(arena.problem, arena.scenario, arena.seeds, arena.options, ((share, 1 - share),))
+    episodes = SweepEntrant(CORNERS, CORNERS).play(swept)
+    return np.mean([episode.objective for episode in episodes], axis=0)
+
+
+@lru_cache(maxsize=BOUNDS_KEPT)
+def _bounds(instance: Instance) -> NDArray[np.float64]:
+    bounds: NDArray[np.float64] = problem.module.lower_bounds(instance)
+    return bounds
+
+
+problem = EdgeOffloading()

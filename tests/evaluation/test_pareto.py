@@ -1,0 +1,101 @@
+"""Fronts: hypervolume, dominance and the rest against other implementations and by hand."""
+
+import moocore
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dispatchgym.agents.pareto import (
+    clip,
+    expected_utility,
+    hypervolume,
+    non_dominated,
+    normalise,
+    sparsity,
+)
+from dispatchgym.envs.core.errors import ParameterError
+
+COSTS = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 12), st.just(2)),
+    elements=st.integers(0, 12).map(lambda i: i / 10),  # many ties, some outside the box
+)
+
+
+def test_hypervolume_by_hand():
+    assert hypervolume([[0.5, 0.5]], (1, 1)) == pytest.approx(0.25)
+    assert hypervolume([[0.2, 0.8], [0.8, 0.2]], (1, 1)) == pytest.approx(0.16 + 0.16 - 0.04)
+    assert hypervolume([[0.2, 0.8], [0.3, 0.9], [0.2, 0.8]], (1, 1)) == pytest.approx(0.16)
+    assert hypervolume([[0.5, 1.0], [2.0, -5.0]], (1, 1)) == 0
+    assert hypervolume(np.empty((0, 2)), (1, 1)) == 0
+
+
+@given(COSTS)
+@settings(max_examples=200, deadline=None)
+def test_hypervolume_and_dominance_as_the_field_computes_them(costs):
+    """Against moocore, whose code pymoo calls as well."""
+    reference = np.array([1.0, 1.0])
+    expected = moocore.hypervolume(costs, ref=reference)
+    assert hypervolume(costs, reference) == pytest.approx(expected, abs=1e-12)
+    expected_kept = moocore.is_nondominated(costs, keep_weakly=True)
+    np.testing.assert_array_equal(non_dominated(costs), expected_kept)
+
+
+@given(COSTS)
+@settings(max_examples=100, deadline=None)
+def test_the_clipped_front_has_the_whole_hypervolume(costs):
+    front = clip(costs, (1.0, 1.0))
+    assert hypervolume(front, (1.0, 1.0)) == pytest.approx(float(hypervolume(costs, (1.0, 1.0))))
+    assert (front < 1.0).all()
+    assert non_dominated(front).all()
+    assert (np.diff(front[:, 0]) > 0).all()
+    assert (np.diff(front[:, 1]) < 0).all()
+
+
+def test_many_sets_at_once():
+    sets = np.random.default_rng(0).random((5, 7, 9, 2))
+    found = hypervolume(sets, (0.9, 0.8))
+    assert found.shape == (5, 7)
+    for i in range(5):
+        for j in range(7):
+            expected = moocore.hypervolume(sets[i, j], ref=np.array([0.9, 0.8]))
+            assert found[i, j] == pytest.approx(expected, abs=1e-12)
+
+
+def test_dominance_of_three_costs():
+    costs = np.random.default_rng(1).integers(0, 5, size=(60, 3)) / 4.0
+    expected = [
+        not any((other <= one).all() and (other < one).any() for other in costs) for one in costs
+    ]
+    np.testing.assert_array_equal(non_dominated(costs), expected)
+
+
+def test_normalise():
+    found = normalise([[10.0, 5.0], [20.0, 1.0]], (10.0, 1.0), (20.0, 5.0))
+    assert found.tolist() == [[0, 1], [1, 0]]
+    assert normalise([[-30.0]], (-40.0,), (0.0,)).tolist() == [[0.25]]
+    with pytest.raises(ParameterError, match="every cost above the ideal"):
+        normalise([[1.0, 1.0]], (0.0, 2.0), (1.0, 2.0))
+
+
+def test_expected_utility_is_the_mean_of_the_best():
+    points = [[0.0, 1.0], [1.0, 0.0], [0.4, 0.4]]
+    weights = [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
+    assert expected_utility(points, weights) == pytest.approx((0 + 0.4 + 0) / 3)
+
+
+def test_sparsity_as_defined():
+    front = np.array([[0.0, 1.0], [0.25, 0.5], [1.0, 0.0]])
+    expected = (0.25**2 + 0.75**2 + 0.5**2 + 0.5**2) / 2
+    assert sparsity(front) == pytest.approx(expected)
+    assert sparsity(front[[2, 0, 1]]) == pytest.approx(expected)
+    assert sparsity(front[:1]) == 0
+
+
+def test_what_is_no_table_of_costs_is_refused():
+    with pytest.raises(ParameterError, match="hypervolume: found points of shape"):
+        hypervolume(np.zeros((3, 3)), (1, 1))
+    with pytest.raises(ParameterError, match="finite costs"):
+        non_dominated([[np.nan, 1.0]])
