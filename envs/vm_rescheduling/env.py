@@ -21,6 +21,7 @@ from dispatchgym.envs.vm_rescheduling.generators import (
     ClusterGenerator,
     FixedGenerator,
     Generator,
+    Recipe,
     generator,
 )
 from dispatchgym.envs.vm_rescheduling.instance import (
@@ -30,6 +31,7 @@ from dispatchgym.envs.vm_rescheduling.instance import (
     Objective,
     Term,
 )
+from dispatchgym.envs.vm_rescheduling.laying import lay_cluster, lay_clusters
 from dispatchgym.envs.vm_rescheduling.parsers import load
 from dispatchgym.envs.vm_rescheduling.rules import RULES
 
@@ -135,6 +137,12 @@ class VMReschedulingSimulation(Simulation):
         self._prepared = self._current.copy()
         if self._fixed:
             self._lay(self._generator.generate(0), 0)
+        self._clusters: tuple[Recipe, int, int] | None = None
+        if isinstance(self._generator, ClusterGenerator):
+            self._clusters = self._generator.recipe, *self._generator.limits
+            self._lay(self._generator.generate(0), 0)
+            for array in self._source[1:]:  # what all of its clusters have in common
+                array[:] = array[0]
 
     def _lay(self, instance: Instance, row: int) -> None:
         """Write an instance into a row of the source."""
@@ -320,21 +328,28 @@ class VMReschedulingSimulation(Simulation):
 
     def _prepare(self, chosen: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> None:
         """Lay ready the instances of lanes that get a seed of their own."""
-        for lane in np.flatnonzero(chosen & (seeds >= 0)).tolist():
-            self._lay_ready(lane, int(seeds[lane]))
+        lanes = np.flatnonzero(chosen & (seeds >= 0))
+        self._lay_ready(lanes, seeds[lanes].astype(np.uint64))
 
     def _take_prepared(self, begun: npt.NDArray[np.bool_]) -> None:
         """Note which instances are now being played and lay the following ones ready."""
-        for lane in np.flatnonzero(begun).tolist():
+        lanes = np.flatnonzero(begun)
+        for lane in lanes.tolist():
             self._current[lane] = self._prepared[lane]
-            scalar = self.state.scalar[lane]
-            seed = kernel.derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
-            self._lay_ready(lane, int(seed))
+        self._lay_ready(lanes, kernel.following_seeds(self.state, lanes))
 
-    def _lay_ready(self, lane: int, seed: int) -> None:
-        instance = self._generator.generate(seed)
-        self._lay(instance, lane)
-        self._prepared[lane] = seed, instance
+    def _lay_ready(self, lanes: npt.NDArray[np.intp], seeds: npt.NDArray[np.uint64]) -> None:
+        """Lay the instances of seeds (N,) ready for lanes (N,)."""
+        if self._clusters is not None:
+            if len(lanes) == 1:
+                lay_cluster(self._source, *self._clusters, seeds[0], lanes[0])
+            elif len(lanes):
+                lay_clusters(self._source, *self._clusters, seeds, lanes)
+            return
+        for lane, seed in zip(lanes.tolist(), seeds.tolist(), strict=True):
+            instance = self._generator.generate(seed)
+            self._lay(instance, lane)
+            self._prepared[lane] = seed, instance
 
     def instance(self, lane: int) -> Instance:
         """Return the instance that is being played in a lane."""

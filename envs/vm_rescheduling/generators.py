@@ -41,6 +41,7 @@ __all__ = [
     "Generator",
     "Population",
     "Recipe",
+    "draw_limit",
     "fill_cluster",
     "generator",
     "make_instance",
@@ -178,6 +179,14 @@ def migrations_for(pms: int) -> int:
 def _below(seed: np.uint64, stream: int, a: int, b: int, size: int) -> int:
     """Return the integer of key (seed, stream, a, b), uniform in 0..size-1."""
     return int(uniform(seed, stream, a, b) * size)
+
+
+@njit(cache=True)
+def draw_limit(seed: np.uint64, pms: int, low: int, high: int) -> int:
+    """Return a migration limit in low..high for a cluster; with low -1 that of its machines."""
+    if low < 0:
+        return migrations_for(pms)
+    return low + _below(seed, _STREAM_LIMIT, 0, 0, high - low + 1)
 
 
 @njit(cache=True)
@@ -558,7 +567,7 @@ class ClusterGenerator:
             affinity=affinity,
             rack=rack[:pms],
             cluster=(np.arange(pms) >= round(pms * self.population.first_cluster)).astype(np.int64),
-            migration_limit=self._limit(pms, seed),
+            migration_limit=int(draw_limit(_seed(seed), pms, *self.limits)),
             objective=self.objective,
         )
 
@@ -567,9 +576,10 @@ class ClusterGenerator:
         limit = migrations_for(pms) if self.migration_limit is None else self.migration_limit
         return limit if isinstance(limit, tuple) else (limit, limit)
 
-    def _limit(self, pms: int, seed: int) -> int:
-        low, high = self._limits(pms)
-        return low + int(_below(_seed(seed), _STREAM_LIMIT, 0, 0, high - low + 1))
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest migration limit as `draw_limit` takes them."""
+        return (-1, -1) if self.migration_limit is None else self._limits(self.pms[1])
 
 
 @dataclass(frozen=True)

@@ -1631,6 +1631,16 @@ def run_rule_batch(state, outcome, rule, temperature, samples):
 
 
 @njit(cache=True, nogil=True)
+def following_seeds(state, lanes):
+    """Return the seeds of the episodes that follow in these lanes, uint64."""
+    seeds = np.empty(lanes.size, np.uint64)
+    for index in range(lanes.size):
+        scalar = state.scalar[lanes[index]]
+        seeds[index] = derive(np.uint64(scalar[BASE_SEED]), scalar[EPISODE] + 1)
+    return seeds
+
+
+@njit(cache=True, nogil=True)
 def destination_mask_batch(state, vms, masks):
     """Write where one VM of each lane may go."""
     for lane in range(state.scalar.shape[0]):
