@@ -25,6 +25,7 @@ def main(config: Any) -> None:
     from dispatchgym.agents.entrants import Effort, Search
     from dispatchgym.agents.evaluation import Evaluation
     from dispatchgym.agents.problems import find_problem
+    from dispatchgym.agents.workers import Workers
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for key in ("out", "pictures"):
@@ -44,8 +45,9 @@ def main(config: Any) -> None:
         effort=Effort(**plain["exact"], plan_seconds=plain["planner"]["time_limit"]),
     )
     _limit_threads(plain["threads"])
+    workers = Workers(**plain["workers"])
     try:
-        evaluation.run(progress=plain["progress"])
+        evaluation.run(progress=plain["progress"], workers=workers)
     except KeyboardInterrupt:
         # An hour's work is not thrown away: what is finished is shown and written as partial.
         if evaluation.result.rows:
