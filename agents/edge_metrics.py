@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatchgym.envs.edge_offloading.instance import OffloadInstance
 
@@ -34,10 +35,9 @@ def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict
     delay, energy = np.asarray(schedule["objective"])
     delays = np.asarray(schedule["ended"]) - sent
     megabits = instance.bits[:tasks].sum() / MEGABIT
-    tails = np.percentile(delays, PERCENTILES)
     return {
         "tasks": float(tasks),
-        **{f"delay_p{p}": float(x) for p, x in zip(PERCENTILES, tails, strict=True)},
+        **{f"delay_p{percent}": _percentile(delays, percent) for percent in PERCENTILES},
         "delay_per_task": float(delay / tasks),
         "energy_per_task": float(energy / tasks),
         "delay_per_mbit": float(delay / megabits),
@@ -45,3 +45,9 @@ def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict
         "waiting": float((sent - instance.release[:tasks]).mean()),
         "cloud": float((np.asarray(schedule["server"]) == 0).mean()),
     }
+
+
+def _percentile(values: NDArray[np.float64], percent: float) -> float:
+    """Return what `numpy.percentile` does, which takes far longer for so few numbers."""
+    place = percent / 100.0 * (len(values) - 1)
+    return float(np.interp(place, np.arange(len(values)), np.sort(values)))

@@ -444,17 +444,15 @@ class Evaluation:
             scenario, block = self.steps[number][0], found[number]
             for name, times in block.times.items():
                 result.times[name, scenario.name] = times
-            result.rows += [self._timed(row, scenario) for row in block.rows]
+            quantiles = {
+                name: np.percentile(times, [50, 99])
+                for (name, played), times in result.times.items()
+                if played == scenario.name and times
+            }
+            result.rows += [_timed(row, quantiles.get(row.agent)) for row in block.rows]
             result.sample = block.sample or result.sample
             for name, plans in block.plans.items():
                 result.plans.setdefault(name, []).extend(plans)
-
-    def _timed(self, row: Row, scenario: Scenario) -> Row:
-        # A plan is a single decision: agents without decision times are timed by the episode.
-        # So are those of a scenario whose first block is missing after a stop.
-        times = self.result.times.get((row.agent, scenario.name)) or [1000.0 * row.seconds]
-        p50, p99 = np.percentile(times, [50, 99])
-        return replace(row, decision_ms_p50=float(p50), decision_ms_p99=float(p99))
 
     def warm_up(self) -> None:
         """Load or compile everything, so that no agent's time contains it."""
@@ -570,6 +568,16 @@ class Evaluation:
             return None
         name = min(finished, key=lambda key: self.problem.cost(instance, finished[key]))
         return Sample(name, instance, seed, finished[name])
+
+
+def _timed(row: Row, quantiles: Sequence[float] | None) -> Row:
+    """Return the row with the times of its agent's decisions.
+
+    A plan is a single decision: agents without decision times are timed by the episode. So are
+    those of a scenario whose first block is missing after a stop.
+    """
+    p50, p99 = quantiles if quantiles is not None else (1000.0 * row.seconds,) * 2
+    return replace(row, decision_ms_p50=float(p50), decision_ms_p99=float(p99))
 
 
 def _progress_bar(shown: bool) -> Progress:

@@ -166,9 +166,12 @@ class Simulation(ABC):
         choose_draw(self._vector, preference)
 
     def set_preferences(self, chosen: BoolArray, weights: npt.NDArray[np.float64]) -> None:
-        """Give the running episodes of the chosen lanes (B,) their preferences (B, K)."""
+        """Give the running episodes of the chosen lanes (B,) their preferences (B, K).
+
+        Nothing else in an observation depends on them.
+        """
         self.preferences[chosen] = weights[chosen]
-        self.refresh()
+        self.observations["preference"][chosen] = weights[chosen]
 
     def is_legal(self, lane: int, action: Any) -> bool:
         """Tell whether an action is legal in a lane; of whole numbers, the mask says so."""
