@@ -63,7 +63,7 @@ class Worker:
         """Load and compile everything, so that no agent's time contains it."""
         import numba
 
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.get_num_threads()))
         self.evaluation = evaluation
         self.evaluation.warm_up()
 
