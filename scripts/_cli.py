@@ -47,9 +47,9 @@ def command(
 
     def decorate(task: Callable[[Any], object]) -> Callable[[], None]:
         @wraps(task)
-        def told(config: Any) -> None:
+        def told(config: Any) -> object:
             try:
-                task(config)
+                return task(config)
             except DispatchGymError as error:
                 raise _Mistake(str(error)) from error
 
