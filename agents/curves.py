@@ -12,7 +12,8 @@ from dispatchgym.envs.core.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PHASES = {"imitation": "#4477aa", "ppo": "#ee6677"}
+PHASES = {"imitation": "#4477aa", "ppo": "#ee6677", "sac": "#228833", "evolution": "#ccbb44"}
+WORDS = {"ppo": "PPO", "sac": "SAC"}
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], words: str) -> Figure:
@@ -39,7 +40,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], words: str) -> Figure:
                 color=colour,
                 s=22,
                 zorder=2,
-                label="PPO" if phase == "ppo" else phase,
+                label=WORDS.get(phase, phase),
             )
     axes.axhline(history[-1]["best_rule"], color="black", linestyle="--", label="best rule")
     axes.set_xlabel("training time (minutes)")

@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
+from dispatchgym.agents.learner import Learner, new_network
+from dispatchgym.agents.schedules import rate_of
 from dispatchgym.envs.core.errors import ParameterError
 
 if TYPE_CHECKING:
+    from dispatchgym.agents.training import Trainer
     from dispatchgym.configs.schemas import IndexConfig
 
 FloatArray = NDArray[np.float64]
@@ -143,3 +146,41 @@ def slope(scores: FloatArray, changes: FloatArray, deviation: float) -> FloatArr
     shaped = ranks / (len(scores) - 1) - 0.5
     difference = shaped[: len(changes)] - shaped[len(changes) :]
     return difference @ changes / (len(changes) * deviation)
+
+
+class IndexLearner(Learner):
+    """An index policy that plays inside the kernel, bred by evolution strategies."""
+
+    phase = "evolution"
+
+    def __init__(self, trainer: Trainer) -> None:
+        """Build the network."""
+        network = new_network(trainer)
+        super().__init__(trainer, network, network)
+
+    def prepare(self) -> None:
+        """Make the playgrounds and compile them."""
+        trainer, agent = self.trainer, self.trainer.config.agent
+        self.evolution = Evolution(
+            trainer.problem.make_playgrounds(trainer.config),
+            self.network,
+            self.optimizer,
+            pairs=agent.pairs,
+            deviation=agent.deviation,
+            keep=agent.keep,
+            rng=np.random.default_rng([trainer.config.seed, trainer.progress.updates]),
+        )
+        self.evolution.warm_up()
+
+    def learn(self) -> None:
+        """Take steps until the budget is spent."""
+        trainer, evolution = self.trainer, self.evolution
+        rate, progress = rate_of(trainer.config.agent.learning_rate), trainer.progress
+        decisions, updates = progress.decisions, progress.updates
+        while (share := trainer.share) < 1.0:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate(share)
+            trainer.logger.record_mean("evolution/score", evolution.step())
+            progress.updates = updates + evolution.updates
+            progress.decisions = decisions + evolution.decisions
+            trainer.tick(self.phase)

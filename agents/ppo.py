@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,14 @@ from sb3_contrib.common.maskable.distributions import (
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
+
+from dispatchgym.agents.learner import Learner, Watch, new_network
+from dispatchgym.agents.schedules import rate_of
+from dispatchgym.envs.core.adapters import to_sb3
+from dispatchgym.envs.core.simulation import Simulation
+
+if TYPE_CHECKING:
+    from dispatchgym.agents.training import Trainer
 
 Masks = NDArray[np.bool_] | Tensor | None
 TensorDict = dict[str, Tensor]
@@ -148,3 +156,57 @@ def make_ppo(
         device=device,
         **settings,
     )
+
+
+class PPOLearner(Learner):
+    """MaskablePPO with the network that imitated; the two share their weights and optimiser."""
+
+    phase = "ppo"
+
+    def __init__(self, trainer: Trainer) -> None:
+        """Build the network."""
+        network = new_network(trainer)
+        super().__init__(trainer, network, network)
+
+    def learn(self) -> None:
+        """Play and update until the budget is spent."""
+        trainer, agent = self.trainer, self.trainer.config.agent
+        vec = trainer.make_vector(agent.num_envs)
+        rate = rate_of(agent.learning_rate)
+        model = make_ppo(
+            to_sb3(vec),
+            self.network,
+            self.optimizer,
+            lambda: rate(trainer.reinforced),
+            seed=trainer.config.seed + trainer.progress.decisions,
+            device=trainer.device,
+            n_steps=agent.n_steps,
+            batch_size=agent.batch_size,
+            n_epochs=agent.n_epochs,
+            gamma=agent.gamma,
+            gae_lambda=agent.gae_lambda,
+            clip_range=agent.clip_range,
+            ent_coef=agent.ent_coef,
+            vf_coef=agent.vf_coef,
+            max_grad_norm=agent.max_grad_norm,
+            target_kl=agent.target_kl,
+            time_constant=agent.time_constant,
+        )
+        model.set_logger(trainer.logger)
+        model.num_timesteps = trainer.progress.decisions
+        with trainer.precision(trainer.bfloat16):
+            model.learn(2**62, _TimedWatch(self, vec.simulation), reset_num_timesteps=False)
+
+
+class _TimedWatch(Watch):
+    """Notes the time of each step for a buffer that discounts by it."""
+
+    def __init__(self, learner: Learner, simulation: Simulation) -> None:
+        super().__init__(learner)
+        self.simulation = simulation
+
+    def _on_step(self) -> bool:
+        buffer = getattr(self.model, "rollout_buffer", None)
+        if isinstance(buffer, TimedRolloutBuffer):
+            buffer.note(self.simulation.step_infos()["elapsed"])
+        return super()._on_step()

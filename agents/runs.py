@@ -77,16 +77,23 @@ class RunFolder:
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         path = Path(runs) / experiment / stamp
         number = 1
-        while path.exists():
+        while not cls._make(path):
             number += 1
             path = path.with_name(f"{stamp}_{number}")
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            raise ParameterError(f"runs: {path} cannot be made: {error.strerror}") from None
         write_whole(path / CONFIG, yaml.safe_dump(config, sort_keys=False))
         write_whole(path / "versions.json", json.dumps(provenance(), indent=1) + "\n")
         return cls(path)
+
+    @staticmethod
+    def _make(path: Path) -> bool:
+        """Make a folder; False where another run, of the same sweep perhaps, has just made it."""
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise ParameterError(f"runs: {path} cannot be made: {error.strerror}") from None
+        return True
 
     @classmethod
     def find(cls, resume: bool | str, runs: str, experiment: str) -> RunFolder:
@@ -159,21 +166,25 @@ class RunFolder:
         return read_checkpoint(self.checkpoint(name))
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an Adam optimiser as named tensors."""
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, name: str = "optimizer"
+) -> dict[str, Tensor]:
+    """State of an Adam optimiser as tensors, whose names begin with `name`."""
     return {
-        f"optimizer.{number}.{key}": torch.as_tensor(value)
+        f"{name}.{number}.{key}": torch.as_tensor(value)
         for number, state in optimizer.state_dict()["state"].items()
         for key, value in state.items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], name: str = "optimizer"
+) -> None:
     """Put back what `optimizer_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
+    for key_of_tensor, value in tensors.items():
+        kind, _, rest = key_of_tensor.partition(".")
+        if kind == name:
             number, key = rest.split(".")
             state.setdefault(int(number), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
@@ -183,15 +194,23 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
 def make_checkpoint(
     network: torch.nn.Module,
     file: PolicyFile,
-    optimizer: torch.optim.Optimizer | None,
+    learned: dict[str, Tensor] | None,
     progress: Progress,
     card: dict[str, Any],
 ) -> Checkpoint:
-    """A checkpoint of the present state; without optimiser it can act but not be resumed."""
+    """A checkpoint of the present state.
+
+    Args:
+        network: what acts.
+        file: how it is built.
+        learned: the learner's state; None for a policy that can act but not be resumed.
+        progress: how far the run is.
+        card: what is to be told of it.
+    """
     train_state = None
-    if optimizer is not None:
+    if learned is not None:
         train_state = {
-            **optimizer_tensors(optimizer),
+            **{name: value.clone() for name, value in learned.items()},
             **progress.tensors(),
             "random.torch": torch.get_rng_state(),
         }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -29,11 +29,18 @@ from stable_baselines3.common.utils import (
 )
 from torch import Tensor, nn
 
+from dispatchgym.agents.learner import Learner, Watch
 from dispatchgym.agents.replay import CompactReplayBuffer, Transitions
+from dispatchgym.agents.runs import optimizer_tensors, restore_optimizer
 from dispatchgym.agents.sac_policy import Choice, DiscreteSACPolicy, choose
+from dispatchgym.agents.schedules import rate_of
+from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.errors import ParameterError
 
-__all__ = ["DiscreteSAC"]
+if TYPE_CHECKING:
+    from dispatchgym.agents.training import Trainer
+
+__all__ = ["DiscreteSAC", "SACLearner"]
 
 Schedule = Callable[[float], float]
 
@@ -355,3 +362,93 @@ def _entropy_coefficient(setting: str | float) -> tuple[bool, float]:
             f"ent_coef: found {setting!r}, expected a positive number, auto, or as in auto_0.1"
         )
     return learned, coefficient
+
+
+class SACLearner(Learner):
+    """Discrete soft actor-critic; actor and critics imitate together.
+
+    The replay buffer is not kept in checkpoints: a run that is resumed first plays until it holds
+    `learning_starts` steps again.
+    """
+
+    phase = "sac"
+
+    def __init__(self, trainer: Trainer) -> None:
+        """Build algorithm and training environment."""
+        agent = trainer.config.agent
+        rate, (first, last) = rate_of(agent.learning_rate), agent.entropy
+        self.model = DiscreteSAC(
+            DiscreteSACPolicy,
+            to_sb3(trainer.make_vector(agent.num_envs)),
+            learning_rate=lambda _: rate(trainer.reinforced),
+            critic_learning_rate=lambda _: agent.critic_rate * rate(trainer.reinforced),
+            target_entropy=lambda _: first + (last - first) * trainer.reinforced,
+            buffer_size=agent.buffer_size,
+            batch_size=agent.batch_size,
+            tau=agent.tau,
+            gamma=agent.gamma,
+            train_freq=agent.train_freq,
+            gradient_steps=agent.gradient_steps,
+            ent_coef=agent.ent_coef,
+            average_critics=agent.average_critics,
+            clip_range=agent.clip_range,
+            entropy_penalty=agent.entropy_penalty,
+            max_grad_norm=agent.max_grad_norm,
+            vector_critic=agent.vector_critic,
+            relabel=agent.relabel,
+            half_precision=agent.half_precision,
+            policy_kwargs={"network": trainer.file.network, "settings": trainer.file.settings},
+            seed=_seed(trainer),
+            device=trainer.device,
+        )
+        self.model.set_logger(trainer.logger)
+        self._updates = 0
+        super().__init__(trainer, self.model.policy.actor, self.model.policy)
+
+    @property
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        model = self.model
+        return {
+            "optimizer": self.optimizer,
+            "actor": model.policy.actor_optimizer,
+            "critics": model.policy.critic_optimizer,
+            "temperature": model.alpha_optimizer,
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return actor, critics and their slow copies, the temperature and all optimisers."""
+        found = {f"policy.{key}": value for key, value in self.student.state_dict().items()}
+        found["log_alpha"] = self.model.log_alpha.detach()
+        found["updates"] = torch.tensor(self._updates + self.model._n_updates)
+        for name, optimizer in self._optimizers.items():
+            found |= optimizer_tensors(optimizer, name)
+        return found
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        weights = self.student.state_dict()
+        self.student.load_state_dict({key: state[f"policy.{key}"] for key in weights})
+        self.model.log_alpha.data.copy_(state["log_alpha"])
+        self._updates = int(state["updates"])
+        for name, optimizer in self._optimizers.items():
+            restore_optimizer(optimizer, state, name)
+
+    def learn(self) -> None:
+        """Play and update until the budget is spent."""
+        model, trainer, agent = self.model, self.trainer, self.trainer.config.agent
+        begun = trainer.progress.decisions
+        if not self._updates:
+            model.policy.targets.load_state_dict(model.policy.critics.state_dict())
+        model.set_random_seed(_seed(trainer))
+        model.num_timesteps = begun
+        model.learning_starts = begun + agent.learning_starts
+        model.random_steps = 0 if begun else agent.learning_starts
+        model.actor_starts = max(agent.actor_starts - self._updates, 0)
+        with trainer.precision(trainer.bfloat16):
+            model.learn(2**62, Watch(self), 10 * agent.num_envs, reset_num_timesteps=False)
+
+
+def _seed(trainer: Trainer) -> int:
+    """Return another seed after each resume; those of evaluations are small."""
+    entropy = [trainer.config.seed, trainer.progress.decisions]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0]) | 1 << 31

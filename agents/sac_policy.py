@@ -134,17 +134,19 @@ class DiscreteSACPolicy(BasePolicy):
         )
         _check_observation(observation_space, vector)
         self.network, self.settings, self.vector = network, dict(settings or {}), vector
-        heads = observation_space["preference"].shape[0] + 1 if vector else 1  # type: ignore[index]
-        self.actor = self._make(1)
-        self.critics = nn.ModuleList(self._make(heads) for _ in range(NUM_CRITICS))
+        self.actor = self._make({})
+        changes: dict[str, Any] = dict(self.actor.critic_settings)
+        if vector:
+            changes["outputs"] = observation_space["preference"].shape[0] + 1  # type: ignore[index]
+        self.critics = nn.ModuleList(self._make(changes) for _ in range(NUM_CRITICS))
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         rate = lr_schedule(1.0)
         make = self.optimizer_class
         self.actor_optimizer = make(self.actor.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
         self.critic_optimizer = make(self.critics.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
 
-    def _make(self, outputs: int) -> PolicyNetwork:
-        settings = self.settings if outputs == 1 else {**self.settings, "outputs": outputs}
+    def _make(self, changes: Mapping[str, Any]) -> PolicyNetwork:
+        settings = {**self.settings, **changes}
         if self.network is None:
             return FlatNetwork(self.observation_space, int(self.action_space.n), **settings)
         return build_network(self.network, settings, "policy_kwargs")

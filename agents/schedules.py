@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dispatchgym.envs.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from dispatchgym.configs.schemas import LearningRateConfig
 
 
 def _constant(progress: float) -> float:
@@ -59,3 +63,8 @@ def learning_rate(name: str, initial: float, final: float) -> Callable[[float], 
         return final + (initial - final) * share
 
     return rate
+
+
+def rate_of(settings: LearningRateConfig) -> Callable[[float], float]:
+    """The learning rate a configuration names, as a function of progress."""
+    return learning_rate(settings.schedule, settings.initial, settings.final)

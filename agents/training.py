@@ -12,31 +12,25 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure, Logger, configure
 
-from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.checkpoints import PolicyFile
 from dispatchgym.agents.curves import learning_curve
-from dispatchgym.agents.evolution import Evolution
+from dispatchgym.agents.evolution import IndexLearner
+from dispatchgym.agents.held_out import HeldOut
 from dispatchgym.agents.imitation import Imitation, Teacher
+from dispatchgym.agents.learner import Learner
 from dispatchgym.agents.policy import Policy, choose_device
-from dispatchgym.agents.ppo import TimedRolloutBuffer, make_ppo
+from dispatchgym.agents.ppo import PPOLearner
 from dispatchgym.agents.problems import find_problem
-from dispatchgym.agents.problems.base import Problem
 from dispatchgym.agents.provenance import provenance
-from dispatchgym.agents.runs import (
-    Progress,
-    RunFolder,
-    make_checkpoint,
-    restore_optimizer,
-)
-from dispatchgym.agents.schedules import learning_rate
-from dispatchgym.configs.schemas import IndexConfig, LearningRateConfig, TrainConfig
-from dispatchgym.envs.core.adapters import to_sb3
+from dispatchgym.agents.runs import Progress, RunFolder, make_checkpoint
+from dispatchgym.agents.sac import SACLearner
+from dispatchgym.agents.schedules import rate_of
+from dispatchgym.agents.threads import use_threads
+from dispatchgym.configs.schemas import IndexConfig, PPOConfig, SACConfig, TrainConfig
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
-from dispatchgym.envs.core.simulation import Simulation
-from dispatchgym.models import build_network
+from dispatchgym.models.registry import PolicyNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,21 +38,26 @@ if TYPE_CHECKING:
 Report = Callable[[str, float, float, Mapping[str, float]], None]
 """Told the phase, the spent share of the budget, seconds so far and the latest scores."""
 
-HELD_OUT_SEED = 500_000
-"""First seed of the evaluations on the way: they choose the checkpoint `best`, so that no table
-may use their episodes."""
 TABLE_SEED = 10_000
 """First seed of the comparison after training."""
 
 
 class Trainer:
-    """One run: everything it needs, and its two phases.
+    """One run: clock, budget, folder, evaluation on the way; imitation, where there is a teacher.
 
     Attributes:
+        config: the whole configuration.
+        problem: which problem.
+        device: where networks compute.
+        file: the network that acts, and in which environment.
+        bfloat16: compute so while learning.
+        learner: the agent.
         folder: where it lives on disk; has the checkpoints `last` and `best`.
         progress: how far it is.
         latest: scores of the last held-out evaluation.
         held_out: the episodes of these evaluations.
+        logger: of stable-baselines3, into TensorBoard.
+        teacher: to be imitated, None for none.
     """
 
     def __init__(self, config: TrainConfig, resume: RunFolder | None, report: Report) -> None:
@@ -76,8 +75,7 @@ class Trainer:
         check(config)
         self.problem = find_problem(config.env.name)
         self.problem.check_training(config)
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        use_threads(config.threads)
         self.config = config
         self.report = report
         self.device = choose_device(config.device)
@@ -91,18 +89,18 @@ class Trainer:
         )
         torch.manual_seed(config.seed)
         self.bfloat16 = use_bfloat16(config.reduced_precision)
-        self.network = build_network(self.file.network, self.file.settings, "model").to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters())
         self.progress = Progress()
+        self.teacher: Teacher | None = None
         self.latest: dict[str, float] = {}
         self.best = float("inf")
         self.held_out = HeldOut(config, self.problem, self.options)
         self.folder = resume or RunFolder.create(
             config.runs, config.experiment_name, asdict(config)
         )
+        self.logger: Logger = configure(str(self.folder.path / "tensorboard"), ["tensorboard"])
+        self.learner = LEARNERS[type(config.agent)](self)
         if resume is not None:
             self._load(resume)
-        self.logger: Logger = configure(str(self.folder.path / "tensorboard"), ["tensorboard"])
         self._started = time.perf_counter() - self.progress.seconds
 
     # --- progress ---
@@ -119,14 +117,21 @@ class Trainer:
             spent.append(self.progress.decisions / budget.steps)
         return min(max(spent), 1.0)
 
-    def _tell(self, phase: str) -> float:
+    @property
+    def reinforced(self) -> float:
+        """Spent share of what the budget leaves after imitation, 0 to 1."""
+        before = self.config.agent.imitation.share if self.teacher is not None else 0.0
+        return max(self.share - before, 0.0) / max(1.0 - before, 1e-9)
+
+    def tell(self, phase: str) -> float:
+        """Report progress; return the spent share of the budget."""
         share = self.share
         self.report(phase, share, self.progress.seconds, self.latest)
         return share
 
-    def _tick(self, phase: str) -> None:
+    def tick(self, phase: str) -> None:
         """Evaluate and save when it is time to."""
-        share = self._tell(phase)
+        share = self.tell(phase)
         if self.progress.evaluations <= share * self.config.held_out.times:
             self._evaluate(phase)
 
@@ -157,7 +162,9 @@ class Trainer:
             self.save("best", scores)
 
     def _policy(self) -> Policy:
-        return Policy(self.network, self.file, name=self.config.agent.name, device=self.device)
+        return Policy(
+            self.learner.network, self.file, name=self.config.agent.name, device=self.device
+        )
 
     # --- checkpoints ---
 
@@ -172,7 +179,9 @@ class Trainer:
             "scenario": self.config.env.scenario,
             "scores": dict(scores),
         }
-        checkpoint = make_checkpoint(self.network, self.file, self.optimizer, self.progress, card)
+        checkpoint = make_checkpoint(
+            self.learner.network, self.file, self.learner.state(), self.progress, card
+        )
         self.folder.save(name, checkpoint)
 
     def _load(self, folder: RunFolder) -> None:
@@ -184,10 +193,10 @@ class Trainer:
             raise CheckpointError(f"{where}: is not of this run's network and environment")
         if checkpoint.train_state is None:
             raise CheckpointError(f"{where}: has no training state, so it cannot be resumed")
-        self.network.load_state_dict(checkpoint.build(where).state_dict())
+        self.learner.network.load_state_dict(checkpoint.build(where).state_dict())
         state = dict(checkpoint.train_state)
         try:
-            restore_optimizer(self.optimizer, state)
+            self.learner.restore(state)
             self.progress = Progress.from_tensors(state)
             torch.set_rng_state(state["random.torch"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -202,60 +211,24 @@ class Trainer:
 
     def run(self) -> None:
         """All phases, from wherever the run stands; then a last evaluation."""
-        if isinstance(self.config.agent, IndexConfig):
-            self._evaluate(self._breed())
-        else:
-            self._evaluate(self._learn())
-
-    def _breed(self) -> str:
-        """Train by evolution strategies; return the name of the phase."""
-        agent = self.config.agent
-        self.report("compile", 0.0, 0.0, {})
-        playgrounds = self.problem.make_playgrounds(self.config)
-        rng = np.random.default_rng([self.config.seed, self.progress.updates])
-        evolution = Evolution(
-            playgrounds,
-            self.network,
-            self.optimizer,
-            pairs=agent.pairs,
-            deviation=agent.deviation,
-            keep=agent.keep,
-            rng=rng,
-        )
-        self.held_out.prepare()
-        evolution.warm_up()
-        self._started = time.perf_counter() - self.progress.seconds
-        rate = rate_of(agent.learning_rate)
-        decisions, updates = self.progress.decisions, self.progress.updates
-        while (share := self.share) < 1.0:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate(share)
-            self.logger.record_mean("evolution/score", evolution.step())
-            self.progress.updates = updates + evolution.updates
-            self.progress.decisions = decisions + evolution.decisions
-            self._tick("evolution")
-        return "evolution"
-
-    def _learn(self) -> str:
-        """Imitate, then reinforce; return the name of the last phase."""
         self._warm_up()
-        phase = "ppo"
+        phase = self.learner.phase
         if self.teacher is not None:
             phase = "imitation"
             self._imitate(self.teacher)
         if self.share < 1.0:
-            phase = "ppo"
-            self._reinforce()
-        return phase
+            phase = self.learner.phase
+            self.learner.learn()
+        self._evaluate(phase)
 
     def _warm_up(self) -> None:
         """Solve and compile what the phases need before the clock runs."""
         self.report("compile", 0.0, 0.0, {})
-        self.teacher, self.changes = self.problem.make_teacher(self.config)
-        vec = self._vector(2, **self.changes)
+        if hasattr(self.config.agent, "imitation"):
+            self.teacher, self.changes = self.problem.make_teacher(self.config)
         if self.teacher is not None:
-            self.teacher.label(vec)
-        vec.step(vec.rule_action(vec.rules[0]))
+            self.teacher.label(self.make_vector(2, **self.changes))
+        self.learner.prepare()
         self.held_out.prepare()
         self._started = time.perf_counter() - self.progress.seconds
 
@@ -271,7 +244,8 @@ class Trainer:
         self.logger.record("pictures/learning_curve", Figure(curve, close=True))
         self.logger.dump(self.progress.decisions)
 
-    def _vector(self, lanes: int, **changes: Any) -> Any:
+    def make_vector(self, lanes: int, **changes: Any) -> Any:
+        """Return the training environment with so many lanes, seeded and reset."""
         vec = gym.make_vec(
             self.problem.env_id,
             num_envs=lanes,
@@ -287,25 +261,29 @@ class Trainer:
         return vec
 
     @contextmanager
-    def _precision(self, reduced: bool) -> Iterator[None]:
+    def precision(self, reduced: bool) -> Iterator[None]:
         """Compute in bfloat16, or in float32 as the finished policy will."""
-        before = self.network.reduced_precision
-        self.network.reduced_precision = reduced
+        modules = self.learner.student.modules()
+        parts = [part for part in modules if isinstance(part, PolicyNetwork)]
+        before = parts[0].reduced_precision
+        for part in parts:
+            part.reduced_precision = reduced
         try:
             yield
         finally:
-            self.network.reduced_precision = before
+            for part in parts:
+                part.reduced_precision = before
 
     def _imitate(self, teacher: Teacher) -> None:
         settings = self.config.agent.imitation
         if self.share >= settings.share:
             return
-        vec = self._vector(settings.num_envs, **self.changes)
+        vec = self.make_vector(settings.num_envs, **self.changes)
         imitation = Imitation(
             vec,
             teacher,
-            self.network,
-            self.optimizer,
+            self.learner.student,
+            self.learner.optimizer,
             label_every=settings.label_every,
             temperature=settings.temperature,
             batch_size=settings.batch_size,
@@ -320,72 +298,25 @@ class Trainer:
         decisions, updates = self.progress.decisions, self.progress.updates
         while self.share < settings.share:
             spent = self.share / settings.share
-            for group in self.optimizer.param_groups:
+            for group in self.learner.optimizer.param_groups:
                 group["lr"] = rate(spent)
-            with self._precision(self.bfloat16):
+            with self.precision(self.bfloat16):
                 imitation.collect(min(spent / max(settings.student_from, 1e-9), 1.0))
                 record = imitation.update()
             self.progress.decisions = decisions + imitation.decisions
             self.progress.updates = updates + imitation.updates
             for key, value in record.items():
                 self.logger.record_mean(f"imitation/{key}", value)
-            self._tick("imitation")
-        # The last gradients of imitation are small: with their scale the first steps for
-        # another loss would be far too long.
-        self.optimizer = torch.optim.Adam(self.network.parameters())
-
-    def _reinforce(self) -> None:
-        agent = self.config.agent
-        vec = self._vector(agent.num_envs)
-        before = agent.imitation.share if self.teacher is not None else 0.0
-        rate = rate_of(agent.learning_rate)
-        model = make_ppo(
-            to_sb3(vec),
-            self.network,
-            self.optimizer,
-            lambda: rate((self.share - before) / max(1.0 - before, 1e-9)),
-            seed=self.config.seed + self.progress.decisions,
-            device=self.device,
-            n_steps=agent.n_steps,
-            batch_size=agent.batch_size,
-            n_epochs=agent.n_epochs,
-            gamma=agent.gamma,
-            gae_lambda=agent.gae_lambda,
-            clip_range=agent.clip_range,
-            ent_coef=agent.ent_coef,
-            vf_coef=agent.vf_coef,
-            max_grad_norm=agent.max_grad_norm,
-            target_kl=agent.target_kl,
-            time_constant=agent.time_constant,
-        )
-        model.set_logger(self.logger)
-        model.num_timesteps = self.progress.decisions
-        callback = _Reinforcement(self, vec.simulation)
-        with self._precision(self.bfloat16):
-            model.learn(2**62, callback=callback, reset_num_timesteps=False)
+            self.tick("imitation")
+        self.learner.forget_gradients()
 
 
-class _Reinforcement(BaseCallback):
-    """Lets the trainer look in on PPO between updates, and stop it when the budget is spent."""
-
-    def __init__(self, trainer: Trainer, simulation: Simulation) -> None:
-        super().__init__()
-        self.trainer, self.simulation = trainer, simulation
-        self.updates = trainer.progress.updates
-
-    def _on_rollout_start(self) -> None:
-        trainer = self.trainer
-        trainer.progress.decisions = self.num_timesteps
-        trainer.progress.updates = self.updates + self.model._n_updates
-        with trainer._precision(reduced=False):
-            trainer._tick("ppo")
-
-    def _on_step(self) -> bool:
-        buffer = getattr(self.model, "rollout_buffer", None)
-        if isinstance(buffer, TimedRolloutBuffer):
-            buffer.note(self.simulation.step_infos()["elapsed"])
-        self.trainer.progress.decisions = self.num_timesteps
-        return self.trainer._tell("ppo") < 1.0
+LEARNERS: Mapping[type, Callable[[Trainer], Learner]] = {
+    IndexConfig: IndexLearner,
+    PPOConfig: PPOLearner,
+    SACConfig: SACLearner,
+}
+"""Configuration of an agent -> how it learns."""
 
 
 def check(config: TrainConfig) -> None:
@@ -415,75 +346,3 @@ def use_bfloat16(choice: str) -> bool:
     if choice != "auto":
         return choice == "on"
     return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
-
-
-def rate_of(settings: LearningRateConfig) -> Callable[[float], float]:
-    """The learning rate a configuration names, as a function of progress."""
-    return learning_rate(settings.schedule, settings.initial, settings.final)
-
-
-class HeldOut:
-    """The same held-out episodes each time, and what the rules make of them.
-
-    Attributes:
-        scenario: what is played.
-        arena: the episodes.
-        measure: what their objective is.
-    """
-
-    def __init__(self, config: TrainConfig, problem: Problem, options: Mapping[str, Any]) -> None:
-        """Find the instances; rules play when the first score is asked for."""
-        held_out = config.held_out
-        chosen = dict(options)
-        trained_on = chosen.pop("scenario")
-        self.scenario = held_out.scenario or trained_on
-        if held_out.level is not None:
-            chosen = problem.at_level(chosen, held_out.level)
-        seeds = tuple(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out.seeds))
-        self.arena = Arena(problem, self.scenario, seeds, chosen)
-        self.measure = self.arena.measure
-        self._rules: dict[str, float] = {}
-        self._references: list[float] = []
-
-    def prepare(self) -> None:
-        """Do what takes time and is needed once: play the rules, find the references."""
-        problem = self.arena.problem
-        if not self._rules:
-            for rule in problem.rules():
-                played = self.arena.run_rule(rule, **problem.rule_options)
-                self._rules[rule] = _mean(played)
-            self._references = [problem.held_out_reference(i) for i in self.arena.instances]
-
-    def _play(self, policy: Policy) -> list[Episode]:
-        return self.arena.play(lambda _, observation: policy.act(observation))[0]
-
-    def score(self, policy: Policy) -> dict[str, float]:
-        """Let the policy play greedily.
-
-        Returns:
-            `objective` (mean), `gap` (mean over the episodes that have one), `best_rule` (mean
-            objective of the best rule) and `vs_best_rule` (the difference to it as a fraction:
-            negative is better, whether more or less is).
-        """
-        self.prepare()
-        episodes = self._play(policy)
-        gaps = [
-            self.measure.gap(episode.objective, reference)
-            for episode, reference in zip(episodes, self._references, strict=True)
-        ]
-        objective = _mean(episodes)
-        best_rule = min(self._rules.values(), key=self.measure.cost)
-        return {
-            "objective": objective,
-            "gap": float(np.nanmean(gaps)),
-            "best_rule": best_rule,
-            "vs_best_rule": self.measure.gap(objective, best_rule),
-        }
-
-    def first_episode(self, policy: Policy) -> tuple[Any, Episode]:
-        """Instance and greedy episode of the first held-out seed."""
-        return self.arena.instances[0], self._play(policy)[0]
-
-
-def _mean(episodes: list[Episode]) -> float:
-    return float(np.mean([episode.objective for episode in episodes]))

@@ -205,6 +205,26 @@ class UAMIndexModelConfig:
 
 
 @dataclass
+class EdgeOffloadingModelConfig:
+    """`model=edge_offloading`: servers as a set."""
+
+    name: str = "edge_offloading"
+    hidden: int = 64
+    layers: int = 2
+    sharpness: float = 10.0
+
+
+@dataclass
+class EdgeOffloadingConvModelConfig:
+    """`model=edge_offloading_conv`: the published network, of one number of servers."""
+
+    name: str = "edge_offloading_conv"
+    servers: int = 11
+    channels: int = 512
+    hidden: int = 1024
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -220,7 +240,7 @@ class ImitationConfig:
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
             the job shop, `plan` for VM rescheduling and the system on chip, `index` and the
-            planners (`mpc`) for the fleet.
+            planners (`mpc`) for the fleet, `rollout` for edge offloading.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -431,6 +451,8 @@ GROUPS: dict[str, dict[str, type]] = {
         "vm_rescheduling": VMReschedulingConfig,
     },
     "model": {
+        "edge_offloading": EdgeOffloadingModelConfig,
+        "edge_offloading_conv": EdgeOffloadingConvModelConfig,
         "job_shop": JobShopModelConfig,
         "job_shop_index": JobShopIndexModelConfig,
         "soc": SoCModelConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import nn
 
@@ -16,11 +16,13 @@ class PolicyNetwork(nn.Module):
 
     Attributes:
         keys: arrays of the observation that the network reads, `action_mask` among them.
+        critic_settings: numbers that take the place of an actor's where the network is a critic.
         reduced_precision: compute linear maps in bfloat16, which trains about twice as fast
             where the processor has it; logits and values stay float32.
     """
 
     keys: tuple[str, ...] = ("action_mask",)
+    critic_settings: ClassVar[Mapping[str, int | float]] = {}
     reduced_precision = False
 
 

@@ -205,11 +205,16 @@ class EdgeOffloading(Problem):
         return float(np.sum(_bounds(instance) / self.module.units(instance)))
 
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
-        """Return a rule, or none."""
+        """Return rollouts, a rule, or none."""
+        from dispatchgym.agents.edge_teacher import RolloutTeacher
         from dispatchgym.agents.imitation import RuleTeacher
 
         teacher = config.agent.imitation.teacher
-        return (None, {}) if teacher == "none" else (RuleTeacher(teacher), {})
+        if teacher == "none":
+            return None, {}
+        if teacher == "rollout":
+            return RolloutTeacher(), {}
+        return RuleTeacher(teacher), {}
 
     # --- speed ---
 

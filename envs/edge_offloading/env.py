@@ -134,6 +134,14 @@ class EdgeOffloadingSimulation(Simulation):
         self.check_rule(rule)
         return self.world.rule_actions(rule, parameter)
 
+    def rollout_values(self) -> npt.NDArray[np.float64]:
+        """Return what each server is worth to rollout_omega, (B, S); minus infinity for none.
+
+        Raises:
+            ParameterError: the scenario is not one of independent tasks.
+        """
+        return self.world.rollout_values()
+
     def run_rule(self, rule: str, parameter: Parameter = None) -> dict[str, Any]:
         """Play every lane from where it is to the end under a rule, in one compiled call.
 

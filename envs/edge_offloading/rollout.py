@@ -143,56 +143,83 @@ def play_on(trial, weights, lane, action):
 
 
 @compiled
-def rollout_omega(state, trial, weights, lane):
-    """Return the server that does best; -1 where the episode is over.
+def judge(state, trial, weights, lane, values):
+    """Write the mean weighted reward of each server and what follows, minus infinity for none.
 
     Args:
         state: the episodes.
         trial: as many lanes to play in.
         weights: float64 (B, 2), preferences.
         lane: the lane.
+        values: float64 (S,), written.
     """
     scalar = state.scalar[lane]
-    if scalar[STATUS] != RUNNING or scalar[HEAD] == NOBODY:
-        return 0 if scalar[STATUS] == RUNNING else -1
-    best, highest = 0, -np.inf
+    values[:] = -np.inf
+    if scalar[STATUS] != RUNNING:
+        return
     for e in range(state.number[lane, SERVERS]):
-        value = 0.0
+        values[e] = 0.0
         for sample in range(SAMPLES):
             seed = derive(np.uint64(scalar[SEED]), scalar[PLACED] * SAMPLES + sample + 1)
             copy_lane(state, trial, lane)
             draw_future(trial, lane, seed)
-            value += play_on(trial, weights, lane, e)
-        if value > highest:
-            best, highest = e, value
+            values[e] += play_on(trial, weights, lane, e) / SAMPLES
+
+
+@compiled
+def rollout_omega(state, trial, weights, lane, values):
+    """Return the server that does best; -1 where the episode is over. See `judge`."""
+    scalar = state.scalar[lane]
+    if scalar[STATUS] != RUNNING or scalar[HEAD] == NOBODY:
+        return 0 if scalar[STATUS] == RUNNING else -1
+    judge(state, trial, weights, lane, values)
+    best = 0
+    for e in range(state.number[lane, SERVERS]):
+        if values[e] > values[best]:
+            best = e
     return best
 
 
 @compiled
-def rollout_block(state, trial, vector, actions, block):
-    """Write the actions for a block; -1 where an episode is over."""
+def judge_block(state, trial, vector, values, block):
+    """Judge the servers of the lanes of a block."""
     for lane in range(LANES_PER_BLOCK * block, block_end(state, block)):
-        actions[lane] = rollout_omega(state, trial, vector.preference, lane)
+        judge(state, trial, vector.preference, lane, values[lane])
 
 
 @compiled
-def run_rollout_block(state, trial, vector, outcome, block):
+def rollout_block(state, trial, vector, values, actions, block):
+    """Write the actions for a block; -1 where an episode is over."""
+    for lane in range(LANES_PER_BLOCK * block, block_end(state, block)):
+        actions[lane] = rollout_omega(state, trial, vector.preference, lane, values[lane])
+
+
+@compiled
+def run_rollout_block(state, trial, vector, values, outcome, block):
     """Play the lanes of a block to their end."""
     for lane in range(LANES_PER_BLOCK * block, block_end(state, block)):
         while state.scalar[lane, STATUS] == RUNNING:
-            apply_action(state, lane, rollout_omega(state, trial, vector.preference, lane))
+            action = rollout_omega(state, trial, vector.preference, lane, values[lane])
+            apply_action(state, lane, action)
         write_result(state, vector, outcome, lane)
 
 
 @parallel
-def rollout_batch(state, trial, vector, actions):
-    """Write the actions of all lanes."""
+def judge_batch(state, trial, vector, values):
+    """Judge the servers of all lanes; `values` float64 (B, S) is written."""
     for block in prange(num_blocks(state)):
-        rollout_block(state, trial, vector, actions, np.int64(block))
+        judge_block(state, trial, vector, values, np.int64(block))
 
 
 @parallel
-def run_rollout_batch(state, trial, vector, outcome):
+def rollout_batch(state, trial, vector, values, actions):
+    """Write the actions of all lanes."""
+    for block in prange(num_blocks(state)):
+        rollout_block(state, trial, vector, values, actions, np.int64(block))
+
+
+@parallel
+def run_rollout_batch(state, trial, vector, values, outcome):
     """Play every lane to its end."""
     for block in prange(num_blocks(state)):
-        run_rollout_block(state, trial, vector, outcome, np.int64(block))
+        run_rollout_block(state, trial, vector, values, outcome, np.int64(block))

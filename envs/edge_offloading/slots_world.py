@@ -210,7 +210,7 @@ class SlotWorld(World):
         actions = np.empty(self._lanes, np.int64)
         vector = self._buffers.vector
         if rule == "rollout_omega":
-            rollout.rollout_batch(self.state, self._trial, vector, actions)
+            rollout.rollout_batch(self.state, self._trial, vector, self._values, actions)
             return actions
         arguments = (
             self.state,
@@ -229,7 +229,8 @@ class SlotWorld(World):
         """Play every lane to its end under a rule."""
         vector, number = self._buffers.vector, self.rules.index(rule)
         if rule == "rollout_omega":
-            rollout.run_rollout_batch(self.state, self._trial, vector, self._outcome)
+            outcome, values = self._outcome, self._values
+            rollout.run_rollout_batch(self.state, self._trial, vector, values, outcome)
             return
         arguments = (self.state, vector, self._outcome, number, self._parameters(parameter))
         if self._one_block:
@@ -241,10 +242,20 @@ class SlotWorld(World):
         """Return one parameter a lane; nan is the usual one."""
         return np.full(self._lanes, np.nan if parameter is None else parameter, np.float64)
 
+    def rollout_values(self) -> npt.NDArray[np.float64]:
+        """Return what rollout_omega expects of each server."""
+        rollout.judge_batch(self.state, self._trial, self._buffers.vector, self._values)
+        return self._values.copy()
+
     @cached_property
     def _trial(self) -> kernel.State:
         """As many lanes, in which rollouts play."""
         return self.allocate(self._lanes)
+
+    @cached_property
+    def _values(self) -> npt.NDArray[np.float64]:
+        """What rollouts expect of each server."""
+        return np.empty((self._lanes, self._trial.server.shape[1]))
 
     # --- results ---
 

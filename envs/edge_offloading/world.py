@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.simulation import check_choice
 from dispatchgym.envs.core.vector_reward import VectorReward
 from dispatchgym.envs.edge_offloading.instance import Instance
@@ -109,6 +110,10 @@ class World(ABC):
     @abstractmethod
     def run_rule(self, rule: str, parameter: Parameter) -> None:
         """Play every lane to its end under a rule."""
+
+    def rollout_values(self) -> npt.NDArray[np.float64]:
+        """Return what rollouts expect of each server."""
+        raise ParameterError("rollout_values: only for scenarios of independent tasks")
 
     @abstractmethod
     def final_infos(self, ended: BoolArray) -> dict[str, Any]:

@@ -119,8 +119,8 @@ def test_a_resumed_trainer_scores_as_recorded_and_goes_on(tmp_path):
     longer = small_config(tmp_path, "budget.steps=800")
     resumed = Trainer(longer, RunFolder.find(True, config.runs, config.experiment_name), silent)
     assert resumed.evaluate_now()["objective"] == recorded
-    assert resumed.optimizer.state_dict()["state"].keys() == (
-        first.optimizer.state_dict()["state"].keys()
+    assert resumed.learner.optimizer.state_dict()["state"].keys() == (
+        first.learner.optimizer.state_dict()["state"].keys()
     )
     assert resumed.progress.updates == first.progress.updates
     resumed.run()

@@ -1,0 +1,91 @@
+"""Evaluations on the way of a training, on episodes that it never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.policy import Policy
+from dispatchgym.agents.problems.base import Measure, Problem
+from dispatchgym.configs.schemas import TrainConfig
+
+HELD_OUT_SEED = 500_000
+"""First seed of these evaluations: they choose the checkpoint `best`, so that no table may use
+their episodes."""
+
+
+class HeldOut:
+    """The same held-out episodes each time, and what the rules make of them.
+
+    Attributes:
+        scenario: what is played.
+        arena: the episodes.
+        measure: what their objective is.
+    """
+
+    def __init__(self, config: TrainConfig, problem: Problem, options: Mapping[str, Any]) -> None:
+        """Find the instances; rules play when the first score is asked for."""
+        held_out = config.held_out
+        chosen = dict(options)
+        trained_on = chosen.pop("scenario")
+        self.scenario = held_out.scenario or trained_on
+        if held_out.level is not None:
+            chosen = problem.at_level(chosen, held_out.level)
+        seeds = tuple(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out.seeds))
+        self.arena = Arena(problem, self.scenario, seeds, chosen)
+        found = self.arena.measure
+        self.measure = (
+            found if isinstance(found, Measure) else Measure(f"weighted {found.words}", 3)
+        )
+        self._rules: dict[str, float] = {}
+        self._references: list[float] = []
+
+    def prepare(self) -> None:
+        """Do what takes time and is needed once: play the rules, find the references."""
+        problem = self.arena.problem
+        if not self._rules:
+            for rule in problem.rules():
+                played = self.arena.run_rule(rule, **problem.rule_options)
+                self._rules[rule] = float(np.mean(self._numbers(played)))
+            self._references = [problem.held_out_reference(i) for i in self.arena.instances]
+
+    def _play(self, policy: Policy) -> list[Episode]:
+        return self.arena.play(lambda _, observation: policy.act(observation))[0]
+
+    def _numbers(self, episodes: list[Episode]) -> list[float]:
+        """Return the objective of each episode; of several, its cost under its preference."""
+        if isinstance(self.arena.measure, Measure):
+            return [episode.objective for episode in episodes]
+        pairs = zip(self.arena.instances, episodes, strict=True)
+        return [self.arena.problem.cost(instance, episode) for instance, episode in pairs]
+
+    def score(self, policy: Policy) -> dict[str, float]:
+        """Let the policy play greedily.
+
+        Returns:
+            `objective` (mean; of several objectives the cost under the episode's preference),
+            `gap` (mean over the episodes that have one), `best_rule` (mean objective of the best
+            rule) and `vs_best_rule` (the difference to it as a fraction: negative is better,
+            whether more or less is).
+        """
+        self.prepare()
+        found = self._numbers(self._play(policy))
+        gaps = [
+            self.measure.gap(number, reference)
+            for number, reference in zip(found, self._references, strict=True)
+        ]
+        objective = float(np.mean(found))
+        best_rule = min(self._rules.values(), key=self.measure.cost)
+        return {
+            "objective": objective,
+            "gap": float(np.nanmean(gaps)),
+            "best_rule": best_rule,
+            "vs_best_rule": self.measure.gap(objective, best_rule),
+        }
+
+    def first_episode(self, policy: Policy) -> tuple[Any, Episode]:
+        """Instance and greedy episode of the first held-out seed."""
+        return self.arena.instances[0], self._play(policy)[0]
