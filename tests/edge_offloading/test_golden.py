@@ -83,7 +83,7 @@ def hypervolume(points, reference, ideal):
 
 def test_normalised_hypervolumes():
     """Reference: random_p at 0 and at 1; ideal: the lower bounds; 21 parameters each."""
-    vec = EdgeOffloadingVectorEnv(4000, scenario="gmorl-e6-fixed", reward_scale="paper")
+    vec = EdgeOffloadingVectorEnv(2000, scenario="gmorl-e6-fixed", reward_scale="paper")
     points = {
         rule: [objectives(vec, rule, value).mean(axis=0) for value in np.linspace(0, 1, 21)]
         for rule in ("random_p", "round_robin_p", "greedy_omega")
