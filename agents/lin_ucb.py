@@ -26,7 +26,7 @@ FEATURES = 67
 """The columns of `servers` that the published observation has."""
 PREFERENCES = 101
 """It learns with so many equally spaced preferences at a time (arXiv 2509.10474, appendix C)."""
-EPISODES = 20
+EPISODES = 5
 """Episodes with each preference; twice as many change nothing."""
 TRAINING_SEED = 1 << 61
 """First seed of the episodes to learn from; evaluation seeds are small."""
@@ -43,7 +43,7 @@ class LinUCB:
         ridge: weight of the penalty on the coefficients, above 0.
     """
 
-    exploration: float = 0.1
+    exploration: float = 1.0
     ridge: float = 1.0
     _moments: NDArray[np.float64] = field(init=False, repr=False)
     _responses: NDArray[np.float64] = field(init=False, repr=False)
