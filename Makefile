@@ -47,9 +47,9 @@ lint: install ## check layout, style and spelling
 type: install ## check the types
 	$(BIN)/mypy
 
-bench: ARGS ?= env=job_shop scenario=random_10x10 num_envs=256
-bench: install ## measure the speed of the environments (ARGS="...")
-	@$(BIN)/python -m dispatchgym.benchmark $(ARGS)
+bench: ARGS ?= peers=.peers out=docs/speed.json page=docs/performance.md pictures=docs/pictures
+bench: install ## measure every problem and other environments; write docs/performance.md
+	@$(BIN)/python -m dispatchgym.speed_book $(ARGS)
 
 doc: install ## write the environments' pages in docs/ from their docstrings
 	$(BIN)/python docs/build.py

@@ -112,8 +112,9 @@ class BenchmarkConfig:
         repeats: measurements of each kind; the median counts.
         threads: threads of the stepping measurement; 0 for all.
         out: results go to this JSON file.
-        peers: job shop: also measure JSSEnv and JobShopLib's environment.
+        peers: job shop: also measure other environments.
         peers_python: Python that has them; this one when null.
+        growth: for `speed_book`: what grows -> its size -> a scenario.
     """
 
     env: Any = MISSING
@@ -127,6 +128,35 @@ class BenchmarkConfig:
     out: str | None = None
     peers: bool = False
     peers_python: str | None = None
+    growth: dict[str, dict[int, str]] = field(default_factory=dict)
+
+
+@dataclass
+class SpeedBookConfig:
+    """Root of `speed_book.yaml`.
+
+    Attributes:
+        problems: names of `env`; all of them when null.
+        batches: numbers of lanes.
+        threads: numbers of threads.
+        seconds: length of one measurement, above 0.
+        repeats: measurements of each kind; the median counts.
+        peers: folder for the Python environments of other libraries, made where they are
+            missing; null: no comparison.
+        out: all numbers, as JSON.
+        page: Markdown whose part between the marks "measured" is written anew; null: none.
+        pictures: folder of the pictures.
+    """
+
+    problems: list[str] | None = None
+    batches: list[int] = field(default_factory=lambda: [1, 4, 16, 64, 256, 1024, 4096])
+    threads: list[int] = field(default_factory=lambda: [1, 2])
+    seconds: float = 0.5
+    repeats: int = 3
+    peers: str | None = None
+    out: str = "speed.json"
+    page: str | None = None
+    pictures: str = "."
 
 
 def register_evaluation_schemas() -> None:
@@ -137,5 +167,6 @@ def register_evaluation_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="benchmark_schema", node=BenchmarkConfig)
+    store.store(name="speed_book_schema", node=SpeedBookConfig)
     store.store(group="search", name="search_schema", node=SearchConfig)
     store.store(group="workers", name="workers_schema", node=WorkersConfig)

@@ -7,19 +7,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dispatchgym._cli import command
+from dispatchgym._peers import REQUIREMENTS
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
 from dispatchgym.envs.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from dispatchgym.agents.problems.base import Problem
 
-__all__ = ["main", "measure_peers", "measure_speed"]
+__all__ = ["main", "make_batch", "measure_batch", "measure_peers", "measure_speed"]
 
 PEER_SCRIPT = Path(__file__).with_name("_peers.py")
 PEER_TIMEOUT = 600.0
@@ -51,9 +52,14 @@ def main(config: Any) -> None:
         )
     found = {"meta": provenance(), **found}
     if plain["peers"]:
-        with console.status("measuring JSSEnv and JobShopLib"):
+        with console.status("measuring other environments"):
             found["peers"] = measure_peers(
-                jobs, plain["peers_python"] or sys.executable, plain["seconds"], plain["repeats"]
+                jobs,
+                plain["peers_python"] or sys.executable,
+                plain["seconds"],
+                plain["repeats"],
+                num_envs=plain["num_envs"],
+                threads=found["threads"],
             )
     console.print(_report(found))
     if plain["out"] is not None:
@@ -90,15 +96,14 @@ def measure_speed(
         threads: threads of the stepping measurement; 0 for all.
 
     Returns:
-        ``steps_per_second``; ``steps_per_second_with_sampling``; ``observation_bytes`` of one
-        lane; ``memcpy_ratio``, time of a step over time to copy the same observations;
-        ``kernel_steps_per_second``, decisions of whole episodes under a rule on one core,
-        without observations; ``threads``; and what was measured.
+        ``steps_per_second``; ``steps_per_second_with_sampling``; ``episodes_per_second``, those
+        that ended; ``observation_bytes`` of one lane; ``memcpy_ratio``, time of a step over time to
+        copy the same observations; ``kernel_steps_per_second``, decisions of whole episodes under
+        a rule on one core, without observations; ``threads``; and what was measured.
 
     Raises:
         ParameterError: a number is out of range, or the rule is unknown.
     """
-    import gymnasium as gym
     import numba
 
     _check_positive(num_envs=num_envs, seconds=seconds, repeats=repeats)
@@ -106,25 +111,11 @@ def measure_speed(
     most = numba.get_num_threads()
     if not 0 <= threads <= most:
         raise ParameterError(f"threads: found {threads}, expected 0 (all) to {most}")
-    vector = gym.make_vec(
-        problem.env_id,
-        num_envs=num_envs,
-        vectorization_mode="vector_entry_point",
-        **{
-            "scenario": scenario,
-            "autoreset_mode": "SameStep",
-            "copy": False,
-            "invalid_action": "penalise",
-            **(options or {}),
-        },
-    ).unwrapped
-    numba.set_num_threads(threads or most)
-    stepping = _median(lambda: _time_steps(vector, seconds), repeats)
-    copying = _median(lambda: _time_copies(vector, min(seconds, 0.5)), repeats)
+    vector = make_batch(problem, scenario, num_envs, options or {})
+    stepping = measure_batch(vector, seconds, repeats, threads or most)
     numba.set_num_threads(1)
     kernel = _median(lambda: _time_rule(problem, vector, rule, seconds), repeats)
     numba.set_num_threads(most)
-    seconds_a_step = num_envs / stepping["steps_per_second"]
     return {
         "scenario": str(scenario),
         "num_envs": num_envs,
@@ -133,9 +124,44 @@ def measure_speed(
         "repeats": repeats,
         "threads": threads or most,
         **stepping,
-        "observation_bytes": _observation_bytes(vector) // num_envs,
-        "memcpy_ratio": seconds_a_step / copying["seconds_a_copy"],
         **kernel,
+    }
+
+
+def make_batch(problem: Problem, scenario: Any, num_envs: int, options: dict[str, Any]) -> Any:
+    """Return a vector environment to be measured."""
+    import gymnasium as gym
+
+    return gym.make_vec(
+        problem.env_id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        **{
+            "scenario": scenario,
+            "autoreset_mode": "SameStep",
+            "copy": False,
+            "invalid_action": "penalise",
+            **options,
+        },
+    ).unwrapped
+
+
+def measure_batch(vector: Any, seconds: float, repeats: int, threads: int) -> dict[str, float]:
+    """Measure the stepping of a batch; see `measure_speed`."""
+    import numba
+
+    most = numba.get_num_threads()
+    numba.set_num_threads(threads)
+    try:
+        stepping = _median(lambda: _time_steps(vector, seconds), repeats)
+        copying = _median(lambda: _time_copies(vector, min(seconds, 0.5)), repeats)
+    finally:
+        numba.set_num_threads(most)
+    seconds_a_step = vector.num_envs / stepping["steps_per_second"]
+    return {
+        **stepping,
+        "observation_bytes": _observation_bytes(vector) // vector.num_envs,
+        "memcpy_ratio": seconds_a_step / copying["seconds_a_copy"],
     }
 
 
@@ -159,19 +185,21 @@ def _time_steps(vector: Any, seconds: float) -> dict[str, float]:
     actions = np.zeros(vector.num_envs, np.int64)
     observation, _ = vector.reset(seed=0)
     clock = time.perf_counter
-    rounds, stepping, choosing = 0, 0.0, 0.0
+    rounds, episodes, stepping, choosing = 0, 0, 0.0, 0.0
     while stepping < seconds:
         begin = clock()
         sample(observation["action_mask"], rounds, actions)
         chosen = clock()
-        observation, *_ = vector.step(actions)
+        observation, _, terminated, truncated, _ = vector.step(actions)
         stepped = clock()
         choosing += chosen - begin
         stepping += stepped - chosen
+        episodes += int(np.count_nonzero(terminated | truncated))
         rounds += 1
     steps = rounds * vector.num_envs
     return {
         "steps_per_second": steps / stepping,
+        "episodes_per_second": episodes / stepping,
         "steps_per_second_with_sampling": steps / (stepping + choosing),
     }
 
@@ -236,23 +264,44 @@ def _observation_bytes(vector: Any) -> int:
 
 
 def measure_peers(
-    jobs: list[list[tuple[int, int]]], python: str, seconds: float, repeats: int
+    jobs: list[list[tuple[int, int]]],
+    python: str,
+    seconds: float,
+    repeats: int,
+    *,
+    names: Sequence[str] = tuple(REQUIREMENTS),
+    num_envs: int = 256,
+    threads: int = 2,
 ) -> dict[str, Any]:
-    """Measure JSSEnv and JobShopLib's environment on an instance, in another process.
+    """Measure other job-shop environments, in another process.
 
     Args:
-        jobs: each job a list of pairs (machine from 0, duration).
+        jobs: the shop that they play: each job a list of pairs (machine from 0, duration).
+            Those with a batch of their own play random shops of as many jobs and machines.
         python: an interpreter that has these packages.
         seconds: length of one measurement.
         repeats: measurements, of which the median counts.
+        names: of the packages; see `dispatchgym._peers`.
+        num_envs: lanes of those that have a batch.
+        threads: threads of those that ask for a number.
 
     Returns:
-        Package name -> ``version`` and ``steps_per_second``, or ``error``.
+        Package name -> ``version``, ``steps_per_second`` and ``operations_per_second`` (operations
+        that were scheduled), or ``error``.
 
     Raises:
         ParameterError: the interpreter cannot be run or gives no answer.
     """
-    request = json.dumps({"jobs": jobs, "seconds": seconds, "repeats": repeats})
+    request = json.dumps(
+        {
+            "jobs": jobs,
+            "names": list(names),
+            "seconds": seconds,
+            "repeats": repeats,
+            "num_envs": num_envs,
+            "threads": threads,
+        }
+    )
     try:
         done = subprocess.run(
             [python, str(PEER_SCRIPT)],
@@ -297,7 +346,7 @@ def _report(found: dict[str, Any]) -> Any:
             continue
         ratio = found["steps_per_second"] / peer["steps_per_second"]
         speed = f"{peer['steps_per_second']:,.0f} (1 : {ratio:,.0f})"
-        rows.append((f"{name} {peer['version']}, steps/s, 1 core", speed))
+        rows.append((f"{name} {peer['version']}, steps/s", speed))
     for row in rows:
         table.add_row(*row)
     return table
