@@ -3,13 +3,7 @@
 The environment is ``dispatchgym/EdgeOffloading-v0``; this package offers what stands around it.
 """
 
-from dispatchgym.envs.edge_offloading.exact import (
-    ExactResult,
-    ideal,
-    lower_bounds,
-    solve,
-    units,
-)
+from dispatchgym.envs.edge_offloading.exact import ideal, lower_bounds, solve, units
 from dispatchgym.envs.edge_offloading.generators import (
     MixedGenerator,
     SlotGenerator,
@@ -18,7 +12,7 @@ from dispatchgym.envs.edge_offloading.generators import (
 )
 from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
 from dispatchgym.envs.edge_offloading.parsers import load
-from dispatchgym.envs.edge_offloading.report import ValidationReport, Violation
+from dispatchgym.envs.edge_offloading.report import ExactResult, ValidationReport, Violation
 from dispatchgym.envs.edge_offloading.rules import RULES
 from dispatchgym.envs.edge_offloading.validator import check_observation, validate
 

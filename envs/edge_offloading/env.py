@@ -14,6 +14,7 @@ from dispatchgym.envs.core.kernel_env import KernelEnv
 from dispatchgym.envs.core.scenario import resolve
 from dispatchgym.envs.core.simulation import Simulation, copy_nested
 from dispatchgym.envs.core.vector_env import KernelVectorEnv
+from dispatchgym.envs.edge_offloading.families import part_of
 from dispatchgym.envs.edge_offloading.generators import FixedGenerator, Generator, generator
 from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.layout import empty_observation, observation_space
@@ -30,13 +31,6 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 MOST_SERVERS = 1000
-
-
-def world_of(family: str) -> type[World]:
-    """Return the class that has the lanes of a family."""
-    from dispatchgym.envs.edge_offloading.slots_world import SlotWorld
-
-    return {"slots": SlotWorld}[family]
 
 
 class EdgeOffloadingSimulation(Simulation):
@@ -66,7 +60,7 @@ class EdgeOffloadingSimulation(Simulation):
         options = Options(
             max_servers, reward_scale, marginals, idle_slots, queue, discipline, credit, step_limit
         )
-        kind = world_of(source.family)
+        kind: type[World] = part_of(source.family, "world")
         self._make_buffers(max_servers, kind.reward_names, reward, preference)
         self.world = kind(source, self._buffers, options)
         self.rules = self.world.rules
@@ -134,13 +128,16 @@ class EdgeOffloadingSimulation(Simulation):
         self.check_rule(rule)
         return self.world.rule_actions(rule, parameter)
 
-    def rollout_values(self) -> npt.NDArray[np.float64]:
-        """Return what each server is worth to rollout_omega, (B, S); minus infinity for none.
+    def rollout_values(self, samples: int) -> npt.NDArray[np.float64]:
+        """Return what each server is worth to rollouts, (B, S); minus infinity for none.
+
+        Args:
+            samples: futures that are drawn for each decision; rollout_omega draws 8.
 
         Raises:
             ParameterError: the scenario is not one of independent tasks.
         """
-        return self.world.rollout_values()
+        return self.world.rollout_values(samples)
 
     def run_rule(self, rule: str, parameter: Parameter = None) -> dict[str, Any]:
         """Play every lane from where it is to the end under a rule, in one compiled call.

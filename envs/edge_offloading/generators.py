@@ -281,8 +281,10 @@ def scenarios() -> list[str]:
     1 to 99, followed by nothing (frequencies of the test) or ``-fixed`` (4 and 2 GHz). Several
     names of one family joined by ``+`` are mixed.
     """
+    from dispatchgym.envs.edge_offloading import dems_generators
+
     suffixes = ("", "-test", "-e1", "-e6", "-e6-fixed", "-e9", "-e10")
-    return [kind + suffix for kind in _KINDS for suffix in suffixes]
+    return [*(kind + suffix for kind in _KINDS for suffix in suffixes), *dems_generators.names()]
 
 
 def generator(scenario: str) -> Generator:
@@ -324,7 +326,17 @@ def _slot_generator(name: str) -> SlotGenerator | None:
     return replace(base, edges=(1, 10), **_TEST_RANGES) if match[2] else base
 
 
-_FINDERS: tuple[Callable[[str], Generator | None], ...] = (_slot_generator,)
+def _deadline_generator(name: str) -> Generator | None:
+    """Return the source of a name such as ``dems-heavy-3``; None if it is no such name."""
+    from dispatchgym.envs.edge_offloading import dems_generators
+
+    return dems_generators.find(name)
+
+
+_FINDERS: tuple[Callable[[str], Generator | None], ...] = (
+    _slot_generator,
+    _deadline_generator,
+)
 """Each knows the names of a family."""
 
 

@@ -1,7 +1,8 @@
 """Reading and writing instances: JSON, one file an instance.
 
-The key ``format`` names the family: ``edge-offloading/1`` for independent tasks. The other keys
-are the fields of the instance; those that have a default may be missing.
+The key ``format`` names the family: ``edge-offloading/1`` for independent tasks,
+``edge-deadlines/1`` for tasks with deadlines. The other keys are the fields of the instance;
+those that have a default may be missing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 from dispatchgym.envs.core.errors import InstanceError, InstanceFormatError, ParameterError
 from dispatchgym.envs.core.files import write_whole
-from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
+from dispatchgym.envs.edge_offloading.families import part_of
+from dispatchgym.envs.edge_offloading.instance import Instance
 
 __all__ = ["dumps", "load", "loads", "write"]
 
@@ -25,9 +27,8 @@ MAX_BYTES = 256 * 2**20
 """Largest file that is read."""
 
 
-def formats() -> dict[str, type[Instance]]:
-    """Return the class of the instances of each format."""
-    return {"edge-offloading/1": OffloadInstance}
+FORMATS = {"edge-offloading/1": "slots", "edge-deadlines/1": "deadlines"}
+"""Format -> family."""
 
 
 def load(path: str | os.PathLike[str]) -> Instance:
@@ -70,8 +71,7 @@ def loads(text: str, source: str = "<string>") -> Instance:
 
 def dumps(instance: Instance) -> str:
     """Return an instance as text; `loads` gives the same instance."""
-    names = {kind: name for name, kind in formats().items()}
-    document = {"format": names[type(instance)]}
+    document = {"format": next(key for key in FORMATS if FORMATS[key] == instance.family)}
     document |= {entry.name: _plain(getattr(instance, entry.name)) for entry in fields(instance)}
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items()]
     return "{\n  " + ",\n  ".join(lines) + "\n}\n"
@@ -116,11 +116,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _instance(document: Mapping[str, Any]) -> Instance:
-    known = formats()
     name = document.get("format")
-    if not isinstance(name, str) or name not in known:
-        raise InstanceError(f"format: found {_short(name)}, expected one of {', '.join(known)}")
-    kind = known[name]
+    if not isinstance(name, str) or name not in FORMATS:
+        raise InstanceError(f"format: found {_short(name)}, expected one of {', '.join(FORMATS)}")
+    kind: type[Instance] = part_of(FORMATS[name], "instance")
     entries = {entry.name: entry for entry in fields(kind)}
     for key in document:
         if key not in entries and key != "format":

@@ -1,13 +1,14 @@
-"""What a validator says of a schedule."""
+"""What validators and solvers give back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ValidationReport", "Violation"]
+__all__ = ["ExactResult", "ValidationReport", "Violation"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,25 @@ class ValidationReport:
     valid: bool
     objective: npt.NDArray[np.float64]
     violations: list[Violation] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ExactResult:
+    """What a solver found.
+
+    Attributes:
+        objective: float64 (2,), both objectives of the schedule in natural units.
+        value: their weighted sum, each divided by its unit, minus it where more is better: what
+            was to be least.
+        bound: what no policy's value is below.
+        proved: whether the value is proven least.
+        schedule: in the form of the environment's ``info["schedule"]``.
+        seconds: wall time of everything.
+    """
+
+    objective: npt.NDArray[np.float64]
+    value: float
+    bound: float
+    proved: bool
+    schedule: dict[str, Any]
+    seconds: float

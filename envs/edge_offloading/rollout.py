@@ -143,7 +143,7 @@ def play_on(trial, weights, lane, action):
 
 
 @compiled
-def judge(state, trial, weights, lane, values):
+def judge(state, trial, weights, lane, samples, values):
     """Write the mean weighted reward of each server and what follows, minus infinity for none.
 
     Args:
@@ -151,6 +151,7 @@ def judge(state, trial, weights, lane, values):
         trial: as many lanes to play in.
         weights: float64 (B, 2), preferences.
         lane: the lane.
+        samples: futures that are drawn.
         values: float64 (S,), written.
     """
     scalar = state.scalar[lane]
@@ -159,11 +160,11 @@ def judge(state, trial, weights, lane, values):
         return
     for e in range(state.number[lane, SERVERS]):
         values[e] = 0.0
-        for sample in range(SAMPLES):
-            seed = derive(np.uint64(scalar[SEED]), scalar[PLACED] * SAMPLES + sample + 1)
+        for sample in range(samples):
+            seed = derive(np.uint64(scalar[SEED]), scalar[PLACED] * samples + sample + 1)
             copy_lane(state, trial, lane)
             draw_future(trial, lane, seed)
-            values[e] += play_on(trial, weights, lane, e) / SAMPLES
+            values[e] += play_on(trial, weights, lane, e) / samples
 
 
 @compiled
@@ -172,7 +173,7 @@ def rollout_omega(state, trial, weights, lane, values):
     scalar = state.scalar[lane]
     if scalar[STATUS] != RUNNING or scalar[HEAD] == NOBODY:
         return 0 if scalar[STATUS] == RUNNING else -1
-    judge(state, trial, weights, lane, values)
+    judge(state, trial, weights, lane, SAMPLES, values)
     best = 0
     for e in range(state.number[lane, SERVERS]):
         if values[e] > values[best]:
@@ -181,10 +182,10 @@ def rollout_omega(state, trial, weights, lane, values):
 
 
 @compiled
-def judge_block(state, trial, vector, values, block):
+def judge_block(state, trial, vector, samples, values, block):
     """Judge the servers of the lanes of a block."""
     for lane in range(LANES_PER_BLOCK * block, block_end(state, block)):
-        judge(state, trial, vector.preference, lane, values[lane])
+        judge(state, trial, vector.preference, lane, samples, values[lane])
 
 
 @compiled
@@ -205,10 +206,10 @@ def run_rollout_block(state, trial, vector, values, outcome, block):
 
 
 @parallel
-def judge_batch(state, trial, vector, values):
+def judge_batch(state, trial, vector, samples, values):
     """Judge the servers of all lanes; `values` float64 (B, S) is written."""
     for block in prange(num_blocks(state)):
-        judge_block(state, trial, vector, values, np.int64(block))
+        judge_block(state, trial, vector, samples, values, np.int64(block))
 
 
 @parallel

@@ -16,7 +16,8 @@ from dispatchgym.envs.edge_offloading.generators import (
     MixedGenerator,
     SlotGenerator,
 )
-from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
+from dispatchgym.envs.edge_offloading.instance import Instance
+from dispatchgym.envs.edge_offloading.prepared import PreparedInstances, lay
 from dispatchgym.envs.edge_offloading.rules import RULES
 from dispatchgym.envs.edge_offloading.world import (
     REWARD_SCALES,
@@ -85,19 +86,19 @@ class SlotWorld(World):
             limits, scales = np.atleast_2d(*self._generator.draws())
         elif isinstance(self._generator, FixedGenerator):
             kind, rows = lanes.BANK, 1
-        self._kind = kind
         self._rows = draw.empty_rows(self.limits, rows)
         if kind == lanes.BANK:
-            self._lay(self._generator.instance, 0)
+            lay(self._generator.instance, self._rows, 0)
         self._source = lanes.Source(np.array([kind]), limits, scales)
-        self._current: list[OffloadInstance | None] = [None] * self._lanes
-        self._prepared: list[OffloadInstance | None] = [None] * self._lanes
+        self._prepared: PreparedInstances | None = None
+        if kind == lanes.PREPARED:
+            self._prepared = PreparedInstances(
+                self._generator, self._rows, self._lanes, self._next_seed
+            )
 
-    def _lay(self, instance: OffloadInstance, row: int) -> None:
-        """Copy an instance into a row of those that lie ready."""
-        for target, source in zip(self._rows, instance.rows, strict=True):
-            target[row] = 0
-            target[(row, *(slice(size) for size in source.shape))] = source
+    def _next_seed(self, lane: int) -> int:
+        scalar = self.state.scalar[lane]
+        return int(derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1))
 
     def allocate(self, count: int) -> kernel.State:
         """Return the state of more lanes of this size, for searches inside the kernel."""
@@ -126,17 +127,16 @@ class SlotWorld(World):
 
     def restart(self, chosen: BoolArray, seeds: IntArray) -> None:
         """Begin new episodes in the chosen lanes."""
-        if self._kind == lanes.PREPARED:
-            for lane in np.flatnonzero(chosen & (seeds >= 0)):
-                self._lay_ready(int(lane), int(seeds[lane]))
+        if self._prepared is not None:
+            self._prepared.prepare(chosen, seeds)
         buffers = self._buffers
         arguments = (self.state, self._source, self._rows, buffers.vector, buffers.observation)
         if self._one_block:
             lanes.reset_block(*arguments, seeds, chosen, 0)
         else:
             lanes.reset_batch(*arguments, seeds, chosen)
-        if self._kind == lanes.PREPARED:
-            self._take_prepared(chosen)
+        if self._prepared is not None:
+            self._prepared.take(chosen)
 
     def step(self, actions: IntArray, chosen: BoolArray, autoreset: bool) -> None:
         """Apply one action in each chosen lane."""
@@ -157,32 +157,13 @@ class SlotWorld(World):
             lanes.step_block(*arguments, 0)
         else:
             lanes.step_batch(*arguments)
-        if autoreset and self._kind == lanes.PREPARED:
-            self._take_prepared(buffers.terminated | buffers.truncated)
-
-    def _take_prepared(self, begun: BoolArray) -> None:
-        """Note which instances are now being played and lay the following ones ready."""
-        for lane in np.flatnonzero(begun):
-            self._current[lane] = self._prepared[lane]
-            scalar = self.state.scalar[lane]
-            seed = derive(np.uint64(scalar[kernel.BASE_SEED]), scalar[kernel.EPISODE] + 1)
-            self._lay_ready(int(lane), int(seed))
-
-    def _lay_ready(self, lane: int, seed: int) -> None:
-        instance = self._generator.generate(seed)
-        found = instance.limits
-        if any(size > most for size, most in zip(found, self.limits, strict=True)):
-            raise ParameterError(f"generator: made {found}, its limits are {self.limits}")
-        self._prepared[lane] = instance
-        self._lay(instance, lane)
+        if autoreset and self._prepared is not None:
+            self._prepared.take(buffers.terminated | buffers.truncated)
 
     def instance(self, lane: int) -> Instance:
         """Return the instance that is being played in a lane."""
-        if self._kind == lanes.PREPARED:
-            prepared = self._current[lane]
-            if prepared is None:
-                raise ParameterError("instance: no episode has begun, call reset() first")
-            return prepared
+        if self._prepared is not None:
+            return self._prepared.current(lane)
         return self._generator.generate(int(self.state.scalar[lane, kernel.SEED]))
 
     def refresh(self) -> None:
@@ -195,13 +176,13 @@ class SlotWorld(World):
 
     def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that hold the state of the lanes, apart from the preferences."""
-        prepared = self._rows if self._kind == lanes.PREPARED else ()
+        prepared = self._rows if self._prepared is not None else ()
         return (*self.state[1:], *self._outcome[4:], *prepared)
 
     def copy_lane(self, source: int, target: int) -> None:
         """Copy which instances a lane has."""
-        self._current[target] = self._current[source]
-        self._prepared[target] = self._prepared[source]
+        if self._prepared is not None:
+            self._prepared.copy_lane(source, target)
 
     # --- rules ---
 
@@ -242,9 +223,10 @@ class SlotWorld(World):
         """Return one parameter a lane; nan is the usual one."""
         return np.full(self._lanes, np.nan if parameter is None else parameter, np.float64)
 
-    def rollout_values(self) -> npt.NDArray[np.float64]:
-        """Return what rollout_omega expects of each server."""
-        rollout.judge_batch(self.state, self._trial, self._buffers.vector, self._values)
+    def rollout_values(self, samples: int) -> npt.NDArray[np.float64]:
+        """Return what rollouts expect of each server."""
+        vector, values = self._buffers.vector, self._values
+        rollout.judge_batch(self.state, self._trial, vector, np.int64(samples), values)
         return self._values.copy()
 
     @cached_property
@@ -305,13 +287,13 @@ class SlotWorld(World):
 
     def render(self, lane: int, mode: str) -> Any:
         """Return the episode so far as text or as timelines of the servers."""
-        from dispatchgym.envs.edge_offloading import render
+        from dispatchgym.envs.edge_offloading import slots_render
 
         scalar = self.state.scalar[lane]
         now = float(scalar[kernel.SLOT_NOW] * self.state.real[lane, draw.SLOT])
         if scalar[kernel.STATUS] == kernel.FINISHED:
             now = float("inf")
-        picture = render.ansi if mode == "ansi" else render.frame
+        picture = slots_render.ansi if mode == "ansi" else slots_render.frame
         return picture(self.instance(lane), self.schedule(lane), now)
 
 

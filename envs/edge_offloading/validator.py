@@ -1,8 +1,8 @@
 """Independent check of a schedule; shares no code with the compiled kernel.
 
-A schedule of independent tasks is judged from the instance alone: servers are played again in
-plain Python, with residual sizes that are updated at every event, and every fault that is found
-is reported, not the first only. Schedules of other families are passed on to their validators.
+A schedule of independent tasks is judged from the instance alone: servers are played again with
+residual sizes that are updated at every event (`replay`), and every fault that is found is
+reported, not the first only. Schedules of other families are passed on to their validators.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.edge_offloading import replay
+from dispatchgym.envs.edge_offloading.families import part_of
 from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
 from dispatchgym.envs.edge_offloading.report import ValidationReport, Violation
 
@@ -67,8 +69,11 @@ def validate(instance: Instance, schedule: Mapping[str, Any]) -> ValidationRepor
         raise ParameterError(f"instance: found {type(instance).__name__}, expected an Instance")
     if not isinstance(schedule, Mapping):
         raise ParameterError(f"schedule: found {type(schedule).__name__}, expected a mapping")
-    if not isinstance(instance, OffloadInstance):
-        return _family_validator(instance.family)(instance, schedule)
+    return part_of(instance.family, "validate")(instance, schedule)
+
+
+def validate_slots(instance: OffloadInstance, schedule: Mapping[str, Any]) -> ValidationReport:
+    """Return `validate` of independent tasks."""
     try:
         check = _Check(instance, schedule)
     except _Malformed as error:
@@ -76,10 +81,6 @@ def validate(instance: Instance, schedule: Mapping[str, Any]) -> ValidationRepor
         return ValidationReport(False, nothing, [Violation("malformed", str(error))])
     check.run()
     return ValidationReport(not check.found, check.objective, check.found)
-
-
-def _family_validator(family: str) -> Any:
-    raise ParameterError(f"instance: found the family {family!r}, which has no validator")
 
 
 # ------------------------------------------------------------------------------- reading
@@ -123,6 +124,9 @@ class _Check:
         if claimed.shape != (2,):
             raise _Malformed(f"objective: found {len(claimed)} numbers, expected 2")
         self.claimed: list[float] = claimed.astype(float).tolist()
+        self.arrival = np.array(self.column["uploaded"])
+        self.bits = instance.bits[: len(self.server)]
+        self.speed = instance.frequency / instance.cycles_per_bit
         self.objective = np.array(
             [
                 sum(self.column["ended"]) - sum(self.column["sent"]),
@@ -201,19 +205,21 @@ class _Check:
     def _check_computation(self) -> None:
         for server in range(self.instance.num_servers):
             tasks = [task for task, at in enumerate(self.server) if at == server]
-            spans = self._compute(server, tasks)
-            code = "V6" if self.instance.fifo[server] else "V5"
-            for task in tasks:
-                self._expect(code, "began", task, spans[task][0])
-                self._expect(code, "ended", task, spans[task][1])
+            fifo = bool(self.instance.fifo[server])
+            spans = replay.spans(self.arrival[tasks], self.bits[tasks], self.speed[server], fifo)
+            code = "V6" if fifo else "V5"
+            for task, began, ended in zip(tasks, *(found.tolist() for found in spans), strict=True):
+                self._expect(code, "began", task, began)
+                self._expect(code, "ended", task, ended)
 
     def _check_rewards(self) -> None:
         """Each reward is the delay of all tasks of the server with it, less that without it."""
+        servers = np.array(self.server, np.int64)
+        sums = replay.ends_of_prefixes(
+            servers, self.arrival, self.bits, self.speed, self.instance.fifo
+        )
         before = [0.0] * self.instance.num_servers
-        placed: list[list[int]] = [[] for _ in before]
-        for task, server in enumerate(self.server):
-            placed[server].append(task)
-            ends = sum(end for _, end in self._compute(server, placed[server]).values())
+        for task, (server, ends) in enumerate(zip(self.server, sums.tolist(), strict=True)):
             caused = ends - before[server] - self.column["sent"][task]
             before[server] = ends
             self._expect_total("V10", "delay_reward", task, -caused)
@@ -235,51 +241,6 @@ class _Check:
         found = self.column[name][task]
         if not math.isclose(found, expected, rel_tol=_TOTAL_TOLERANCE, abs_tol=_TOTAL_TOLERANCE):
             self._note(code, f"task {task}, {name}: found {found!r}, expected {expected!r}", task)
-
-    def _compute(self, server: int, tasks: list[int]) -> dict[int, tuple[float, float]]:
-        """Return when a server begins and ends each of some tasks, by their uploads' ends."""
-        instance = self.instance
-        speed = float(instance.frequency[server]) / instance.cycles_per_bit
-        coming = sorted((self.column["uploaded"][task], task) for task in tasks)
-        if instance.fifo[server]:
-            return _one_by_one(coming, instance.bits, speed)
-        return _shared(coming, instance.bits, speed)
-
-
-def _one_by_one(
-    coming: list[tuple[float, int]], bits: FloatArray, speed: float
-) -> dict[int, tuple[float, float]]:
-    spans, free = {}, 0.0
-    for arrival, task in coming:
-        begin = max(arrival, free)
-        free = begin + float(bits[task]) / speed
-        spans[task] = (begin, free)
-    return spans
-
-
-def _shared(
-    coming: list[tuple[float, int]], bits: FloatArray, speed: float
-) -> dict[int, tuple[float, float]]:
-    """Play a shared server event by event: each task's residual falls by an equal share."""
-    begun: dict[int, float] = {}
-    spans: dict[int, tuple[float, float]] = {}
-    left: dict[int, float] = {}
-    now, waiting = 0.0, list(coming)
-    while left or waiting:
-        share = speed / max(len(left), 1)
-        shortest = min(left, key=lambda task: (left[task], task), default=-1)
-        ends = now + left[shortest] / share if left else math.inf
-        time = min(ends, waiting[0][0]) if waiting else ends
-        for task in left:
-            left[task] -= share * (time - now)
-        now = time
-        if ends == time:
-            del left[shortest]
-            spans[shortest] = (begun[shortest], now)
-        else:
-            task = waiting.pop(0)[1]
-            begun[task], left[task] = now, float(bits[task])
-    return spans
 
 
 # -------------------------------------------------------------------------- observations

@@ -111,7 +111,7 @@ class World(ABC):
     def run_rule(self, rule: str, parameter: Parameter) -> None:
         """Play every lane to its end under a rule."""
 
-    def rollout_values(self) -> npt.NDArray[np.float64]:
+    def rollout_values(self, samples: int) -> npt.NDArray[np.float64]:
         """Return what rollouts expect of each server."""
         raise ParameterError("rollout_values: only for scenarios of independent tasks")
 

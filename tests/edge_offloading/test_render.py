@@ -61,7 +61,7 @@ def test_the_picture_grows_with_the_episode():
 def test_mistakes_are_named(tmp_path):
     instance = make_instance("gmorl-e6", 1)
     _, schedule = finished(instance)
-    with pytest.raises(ParameterError, match="ends in .png"):
+    with pytest.raises(ParameterError, match=r"ends in \.png"):
         render.timelines(instance, schedule, tmp_path / "a.txt")
     with pytest.raises(ParameterError, match="found no 'server'"):
         render.timelines(instance, {})
