@@ -8,24 +8,20 @@ queues as it likes, which is a bound on every policy too. It needs the extra ``e
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dispatchgym.envs.core.errors import (
-    EvaluationError,
-    MissingDependencyError,
-    ParameterError,
-)
-from dispatchgym.envs.core.preference import check_preference
+from dispatchgym.envs.core.errors import EvaluationError, MissingDependencyError
 from dispatchgym.envs.edge_offloading.dems_instance import DeadlineInstance
+from dispatchgym.envs.edge_offloading.report import ExactResult
 
 __all__ = [
-    "DeadlineResult",
     "bonus_bound",
     "fluid_bound",
+    "ideal",
+    "lower_bounds",
     "program_bound",
     "solve_deadlines",
     "surge",
@@ -39,27 +35,6 @@ MOST_TASKS = 60
 _SCALE = 1000
 """The program counts in thousandths."""
 _RULES = ("shadow_price", "rollout", "dems", "gems", "cld", "demsa")
-
-
-@dataclass(frozen=True)
-class DeadlineResult:
-    """What the solver found.
-
-    Attributes:
-        objective: float64 (2,), utility and bonus of the schedule.
-        value: minus the weighted sum of both, each divided by its unit: what was to be least.
-        bound: what no policy's value is below.
-        proved: whether the value is proven least.
-        schedule: in the form of the environment's ``info["schedule"]``.
-        seconds: wall time of everything.
-    """
-
-    objective: FloatArray
-    value: float
-    bound: float
-    proved: bool
-    schedule: dict[str, Any]
-    seconds: float
 
 
 def units(instance: DeadlineInstance) -> FloatArray:
@@ -95,33 +70,36 @@ def bonus_bound(instance: DeadlineInstance) -> float:
     return float(instance.horizon // instance.window * instance.bonus.sum())
 
 
+def ideal(instance: DeadlineInstance) -> FloatArray:
+    """Return float64 (2,) what no policy exceeds: utility and bonus."""
+    return np.array([fluid_bound(instance), bonus_bound(instance)])
+
+
+def lower_bounds(instance: DeadlineInstance) -> FloatArray:
+    """Return float64 (2,) the bounds that need no solver; of what is to be most, upper ones."""
+    return ideal(instance)
+
+
 def solve_deadlines(
-    instance: DeadlineInstance,
-    *,
-    preference: tuple[float, float] = (0.5, 0.5),
-    time_limit: float = 60.0,
-) -> DeadlineResult:
+    instance: DeadlineInstance, *, preference: FloatArray, time_limit: float, seed: int
+) -> ExactResult:
     """Return the best schedule of the rules, and a bound; proven optimal where they meet.
 
     Args:
         instance: the run.
-        preference: weights of utility and bonus, in units of `units`.
+        preference: float64 (2,) weights of utility and bonus, in units of `units`.
         time_limit: seconds, > 0, of the program that bounds runs of up to 60 tasks.
+        seed: noted in the schedule; nothing is drawn.
 
     Raises:
-        ParameterError: an argument is out of range.
         MissingDependencyError: there are few tasks and OR-tools is not installed.
         EvaluationError: what was found contradicts the bound.
     """
     began = time.perf_counter()
-    weights = check_preference(preference, 2)
-    if isinstance(weights, str):
-        raise ParameterError(f"preference: found {preference!r}, expected two weights")
-    if not time_limit > 0:
-        raise ParameterError(f"time_limit: found {time_limit}, expected seconds > 0")
-    per_unit = weights / units(instance)
-    schedule = max(_schedules(instance, weights), key=lambda s: float(per_unit @ s["objective"]))
-    most = float(per_unit @ (fluid_bound(instance), bonus_bound(instance)))
+    per_unit = preference / units(instance)
+    schedules = _schedules(instance, preference, seed)
+    schedule = max(schedules, key=lambda each: float(per_unit @ each["objective"]))
+    most = float(per_unit @ ideal(instance))
     if instance.num_tasks <= MOST_TASKS:
         most = min(most, program_bound(instance, per_unit, time_limit))
     value = float(per_unit @ schedule["objective"])
@@ -129,17 +107,19 @@ def solve_deadlines(
         raise EvaluationError(f"{instance.name}: found {value} above the bound {most}")
     proved = value >= most * (1.0 - 1e-9) - 1e-9
     seconds = time.perf_counter() - began
-    return DeadlineResult(schedule["objective"], -value, -most, proved, schedule, seconds)
+    return ExactResult(schedule["objective"], -value, -most, proved, schedule, seconds)
 
 
-def _schedules(instance: DeadlineInstance, weights: FloatArray) -> list[dict[str, Any]]:
+def _schedules(
+    instance: DeadlineInstance, preference: FloatArray, seed: int
+) -> list[dict[str, Any]]:
     """Return what the rules make of a run."""
     from dispatchgym.envs.edge_offloading.env import EdgeOffloadingSimulation
 
-    simulation = EdgeOffloadingSimulation(num_lanes=1, scenario=instance, preference=weights)
+    simulation = EdgeOffloadingSimulation(num_lanes=1, scenario=instance, preference=preference)
     found = []
     for rule in _RULES:
-        simulation.restart(np.ones(1, np.bool_), np.zeros(1, np.int64))
+        simulation.restart(np.ones(1, np.bool_), np.full(1, seed, np.int64))
         simulation.run_rule(rule)
         found.append(simulation.final_info(0)["schedule"])
     return found

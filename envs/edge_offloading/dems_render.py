@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dispatchgym.envs.core.errors import MissingDependencyError, ParameterError
+from dispatchgym.envs.core.files import write_whole
 from dispatchgym.envs.edge_offloading.dems_instance import DeadlineInstance
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ DOTS_PER_INCH = 100
 COLOURS = ("#2f6db3", "#5fa777", "#f4a259", "#8d6cab", "#8d99ae", "#c1121f")
 LATE_COLOUR = "#3b3b3b"
 HELD_FROM, HELD_UNTIL, PLACE, START, END, OUTCOME = 3, 4, 6, 7, 8, 9
+TIMES = [0, 2, 3, 4, 5, 7, 8]
+"""Columns of a schedule's rows."""
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def _rows(instance: DeadlineInstance, schedule: Schedule) -> npt.NDArray[np.int64]:
@@ -47,17 +52,21 @@ def _rows(instance: DeadlineInstance, schedule: Schedule) -> npt.NDArray[np.int6
     return rows
 
 
-def ansi(instance: DeadlineInstance, schedule: Schedule, now: int) -> str:
-    """Return the run so far as text: what became of the tasks of each model.
+def ansi(instance: DeadlineInstance, schedule: Schedule) -> str:
+    """Return a run as text of at most 80 columns: what became of the tasks of each model.
 
     Args:
         instance: the run.
-        schedule: its schedule so far.
-        now: the present, in milliseconds.
+        schedule: its schedule, finished or not.
+
+    Raises:
+        ParameterError: the schedule is not one of this instance.
     """
     rows = _rows(instance, schedule)
+    now = _latest(rows)
     model = instance.model[: len(rows)]
-    lines = [f"{instance.name}: {now / 1000:.1f} s, {len(rows)} of {instance.num_tasks} tasks"]
+    state = f"{now / 1000:.1f} s, {len(rows)} of {instance.num_tasks} tasks"
+    lines = [f"{instance.name[:40]}: {state}"]
     lines.append("model               edge  cloud   late  dropped  expired  open")
     for m, name in enumerate(instance.models):
         mine = rows[model == m]
@@ -74,21 +83,62 @@ def ansi(instance: DeadlineInstance, schedule: Schedule, now: int) -> str:
 
 
 def timelines(
-    instance: DeadlineInstance, schedule: Schedule, now: int, shown_ms: int = SHOWN_MS
+    instance: DeadlineInstance,
+    schedule: Schedule,
+    path: str | Path | None = None,
+    *,
+    title: str | None = None,
+    shown_ms: int = SHOWN_MS,
 ) -> Figure:
     """Draw what edge and cloud did and which tasks were on hold, in the last seconds.
 
     Args:
         instance: the run.
-        schedule: its schedule so far.
-        now: the present, in milliseconds.
+        schedule: its schedule, finished or not.
+        path: where to write the picture (.png, .pdf or .svg).
+        title: text above the chart; the name unless given.
         shown_ms: how much is shown, > 0.
 
     Raises:
-        ParameterError: the schedule is not one of this instance.
+        ParameterError: the schedule is not one of this instance, or the path has another ending.
+        DispatchGymError: the path cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
+    if path is not None:
+        _check_path(path)
+    figure = _draw(instance, schedule, title, shown_ms)
+    if path is not None:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=Path(path).suffix[1:])
+        write_whole(path, buffer.getvalue())
+    return figure
+
+
+def frame(instance: DeadlineInstance, schedule: Schedule) -> npt.NDArray[np.uint8]:
+    """Return the timelines as pixels, uint8 (H, W, 3)."""
+    canvas: Any = _draw(instance, schedule, None, SHOWN_MS).canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _check_path(path: str | Path) -> None:
+    if Path(path).suffix not in PICTURE_SUFFIXES:
+        raise ParameterError(
+            f"path: found {str(path)!r}, expected an ending of {', '.join(PICTURE_SUFFIXES)}"
+        )
+
+
+def _latest(rows: npt.NDArray[np.int64]) -> int:
+    """Return the last instant that a schedule tells of."""
+    return max(int(rows[:, TIMES].max(initial=0)), 1)
+
+
+def _draw(
+    instance: DeadlineInstance, schedule: Schedule, title: str | None, shown_ms: int
+) -> Figure:
+    """Draw the timelines."""
     try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
@@ -96,7 +146,9 @@ def timelines(
             'pip install "dispatchgym[agents]"'
         ) from None
     rows = _rows(instance, schedule)
+    now = _latest(rows)
     figure = Figure(figsize=(9.0, 5.0), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
     edge, held, cloud = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 3))
     begin = max(0, now - shown_ms)
     where = (rows[:, PLACE] == 1, rows[:, HELD_FROM] >= 0, rows[:, PLACE] == 0)
@@ -111,7 +163,8 @@ def timelines(
     cloud.set_xlabel("seconds")
     _legend(figure, instance)
     utility, bonus = (float(value) for value in schedule["objective"])
-    edge.set_title(f"{instance.name}   utility {utility:g}   bonus {bonus:g}", fontsize=10)
+    words = instance.name if title is None else title
+    edge.set_title(f"{words}   utility {utility:g}   bonus {bonus:g}", fontsize=10)
     return figure
 
 
@@ -150,13 +203,3 @@ def _legend(figure: Figure, instance: DeadlineInstance) -> None:
         for name, kind in zip(instance.models, instance.kind.tolist(), strict=True)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
-
-
-def frame(instance: DeadlineInstance, schedule: Schedule, now: int) -> npt.NDArray[np.uint8]:
-    """Return the timelines as pixels, uint8 (height, width, 3)."""
-    figure = timelines(instance, schedule, now)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="rgba")
-    width, height = (int(size) for size in figure.get_size_inches() * figure.dpi)
-    pixels = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
-    return pixels[..., :3].copy()

@@ -254,6 +254,5 @@ class DeadlineWorld(World):
         """Return the run so far as text or as a picture."""
         from dispatchgym.envs.edge_offloading import dems_render
 
-        now = int(self.state.scalar[lane, kernel.NOW])
-        draw = dems_render.ansi if mode == "ansi" else dems_render.frame
-        return draw(self.instance(lane), self.schedule(lane), now)
+        draw: Any = dems_render.ansi if mode == "ansi" else dems_render.frame
+        return draw(self.instance(lane), self.schedule(lane))
