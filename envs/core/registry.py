@@ -5,6 +5,7 @@ from gymnasium.envs.registration import register, registry
 __all__ = ["ENVIRONMENTS", "register_environments"]
 
 ENVIRONMENTS = {
+    "dispatchgym/EdgeDagPlan-v0": "dispatchgym.envs.edge_dag_plan.env:EdgeDagPlan",
     "dispatchgym/EdgeOffloading-v0": "dispatchgym.envs.edge_offloading.env:EdgeOffloading",
     "dispatchgym/JobShop-v0": "dispatchgym.envs.job_shop.env:JobShop",
     "dispatchgym/SoC-v0": "dispatchgym.envs.soc.env:SoC",

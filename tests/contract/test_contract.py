@@ -52,6 +52,12 @@ EDGE_OFFLOADING = [
     {"scenario": "gmorl_hard-e6", "preference": "dirichlet", "reward_scale": "paper"},
     {"scenario": "gmorl+gmorl_hard", "idle_slots": "dummy", "marginals": False},
 ]
+EDGE_DAG_PLAN = [
+    {"scenario": "drlto-n8-12"},
+    {"scenario": "drlto-n10", "uplink_queue": "published_code", "order": "index"},
+    {"scenario": "mrlco", "reward": "scalar", "preference": "grid"},
+    {"scenario": "alibaba_plan-n5-9-m3", "preference": "dirichlet"},
+]
 SOC = [
     {"scenario": "top3-p5"},
     {"scenario": "top3-gen", "reward": "compbonus"},
@@ -70,10 +76,12 @@ CASES = [
     *(("dispatchgym/VMRescheduling-v0", kwargs) for kwargs in VM_RESCHEDULING),
     *(("dispatchgym/UAMFleet-v0", kwargs) for kwargs in UAM_FLEET),
     *(("dispatchgym/SoC-v0", kwargs) for kwargs in SOC),
+    *(("dispatchgym/EdgeDagPlan-v0", kwargs) for kwargs in EDGE_DAG_PLAN),
     *(("dispatchgym/EdgeOffloading-v0", kwargs) for kwargs in EDGE_OFFLOADING),
 ]
 IDS = [" ".join(str(value) for value in kwargs.values()) for _, kwargs in CASES]
 RULES = {
+    "dispatchgym/EdgeDagPlan-v0": "greedy_weighted",
     "dispatchgym/EdgeOffloading-v0": "greedy_omega",
     "dispatchgym/JobShop-v0": "spt",
     "dispatchgym/SoC-v0": "etf",
@@ -82,6 +90,7 @@ RULES = {
 }
 """A rule of each environment that is not random."""
 SMALL = {
+    "dispatchgym/EdgeDagPlan-v0": {"scenario": "alibaba_plan-n5-12"},
     "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard"},
     "dispatchgym/JobShop-v0": {"scenario": "random_4-6x3"},
     "dispatchgym/SoC-v0": {"scenario": "top3-gen"},
@@ -213,6 +222,7 @@ def test_copies_stay_and_views_change(name):
 
 
 BUSY = {
+    "dispatchgym/EdgeDagPlan-v0": {"scenario": "alibaba_plan", "preference": "grid"},
     "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard", "preference": "grid"},
     "dispatchgym/JobShop-v0": {"scenario": "random_6x5", "mode": "interrupting"},
     "dispatchgym/SoC-v0": {"scenario": "top3-gen", "mode": "late_binding"},
@@ -256,6 +266,7 @@ for step in range(16):
 print(total)
 """
 TINY = {
+    "dispatchgym/EdgeDagPlan-v0": {"scenario": "drlto-n6", "preference": "grid"},
     "dispatchgym/EdgeOffloading-v0": {"scenario": "gmorl_hard-e6", "preference": "grid"},
     "dispatchgym/JobShop-v0": {"scenario": "random_3x3", "mode": "interrupting"},
     "dispatchgym/SoC-v0": {"scenario": "top3-p5-noise30", "mode": "late_binding"},
