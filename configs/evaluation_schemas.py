@@ -115,6 +115,7 @@ class BenchmarkConfig:
         peers: job shop: also measure other environments.
         peers_python: Python that has them; this one when null.
         growth: for `speed_book`: what grows -> its size -> a scenario.
+        small: for `throughput`: options of the environment that suit a small network.
     """
 
     env: Any = MISSING
@@ -129,6 +130,7 @@ class BenchmarkConfig:
     peers: bool = False
     peers_python: str | None = None
     growth: dict[str, dict[int, str]] = field(default_factory=dict)
+    small: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -159,6 +161,33 @@ class SpeedBookConfig:
     pictures: str = "."
 
 
+@dataclass
+class ThroughputConfig:
+    """Root of `throughput.yaml`.
+
+    Attributes:
+        problems: names of `env`; all of them when null.
+        agents: names of `agent` whose training is measured.
+        seconds: wall time of each training.
+        threads: of torch; 0 leaves torch's choice.
+        lanes: of our batch, beside the 64 that both sides play.
+        samples: of each side of the comparison with DummyVecEnv, at least 16384.
+        n_epochs: of PPO in that comparison, which is made for each of them.
+        out: all numbers, as JSON.
+        page: as in `SpeedBookConfig`.
+    """
+
+    problems: list[str] | None = None
+    agents: list[str] = field(default_factory=lambda: ["ppo", "sac"])
+    seconds: float = 30.0
+    threads: int = 2
+    lanes: int = 1024
+    samples: int = 65536
+    n_epochs: list[int] = field(default_factory=lambda: [1, 3])
+    out: str = "throughput.json"
+    page: str | None = None
+
+
 def register_evaluation_schemas() -> None:
     """Put the schemas into Hydra's ConfigStore; calling it again changes nothing."""
     from hydra.core.config_store import ConfigStore
@@ -168,5 +197,6 @@ def register_evaluation_schemas() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="benchmark_schema", node=BenchmarkConfig)
     store.store(name="speed_book_schema", node=SpeedBookConfig)
+    store.store(name="throughput_schema", node=ThroughputConfig)
     store.store(group="search", name="search_schema", node=SearchConfig)
     store.store(group="workers", name="workers_schema", node=WorkersConfig)

@@ -11,7 +11,9 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "train": "train an agent, with progress, checkpoints and a final comparison",
     "evaluate": "compare rules, agents and exact solvers on common instances",
-    "benchmark": "measure how fast the environments step",
+    "benchmark": "measure how fast an environment steps",
+    "speed_book": "measure every problem, and other environments beside them",
+    "throughput": "measure how fast agents train, and where the time goes",
     "render": "draw a schedule (.png) or film an episode (.gif)",
 }
 """Command, which is also its module's name -> what it does."""

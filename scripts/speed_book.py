@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatchgym._cli import command
+from dispatchgym._pages import Page, table
 from dispatchgym._peers import REQUIREMENTS
 from dispatchgym.benchmark import make_batch, measure_batch, measure_peers
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
@@ -22,7 +23,6 @@ from dispatchgym.envs.core.errors import DispatchGymError, ParameterError
 
 __all__ = ["exponent", "main"]
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 STARTUP_LANES = 256
 STARTUP_TIMEOUT = 1200.0
 PEER_LANES = 256
@@ -38,7 +38,7 @@ def main(config: Any) -> None:
     from dispatchgym.agents.provenance import provenance, write_json
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    page = None if plain["page"] is None else _read_page(Path(plain["page"]))
+    page = None if plain["page"] is None else Page(Path(plain["page"]), "speed")
     console = Console(highlight=False)
     names = plain["problems"] or PROBLEMS
     found: dict[str, Any] = {"meta": provenance(), "problems": {}}
@@ -51,7 +51,7 @@ def main(config: Any) -> None:
     console.print(text, markup=False)
     pictures = _draw(found, Path(plain["pictures"]))
     if page is not None:
-        _write_page(Path(plain["page"]), page, text)
+        page.write(text)
     for path in (plain["out"], *pictures, *([plain["page"]] if page is not None else [])):
         console.print(f"written to {path}")
 
@@ -218,11 +218,6 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _overview(problems: Mapping[str, Any]) -> str:
     rows = []
     for name, problem in problems.items():
@@ -250,7 +245,7 @@ def _overview(problems: Mapping[str, Any]) -> str:
         "compile once, s",
         "memory of a lane, KiB",
     ]
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _usual(problem: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -279,7 +274,7 @@ def _batches(name: str, problem: Mapping[str, Any]) -> str:
     ]
     words = [f"{t} thread{'s' if t > 1 else ''}" for t in threads]
     heading = ["lanes", *(f"steps/s, {w}" for w in words), *(f"ns a decision, {w}" for w in words)]
-    return f"**{name}, `{problem['scenario']}`**\n\n" + _table([*heading, "step / copy"], rows)
+    return f"**{name}, `{problem['scenario']}`**\n\n" + table([*heading, "step / copy"], rows)
 
 
 def _growth(problems: Mapping[str, Any]) -> str:
@@ -308,7 +303,7 @@ def _peers(peers: Mapping[str, Any]) -> str:
         ratio = f"{ours / operations:,.1f}" if operations else "-"
         rows.append([who, f"{peer['steps_per_second']:,.0f}", f"{operations:,.0f}", ratio])
     heading = ["10 x 10", "steps/s", "scheduled operations/s", "`graph` is so many times as fast"]
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _draw(found: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -345,24 +340,6 @@ def _draw(found: Mapping[str, Any], folder: Path) -> list[Path]:
     figure.savefig(growth, dpi=100)
     plt.close("all")
     return [batches, growth]
-
-
-def _read_page(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ParameterError(f"page: {path} cannot be read: {error.strerror}") from None
-    if BEGIN not in text or END not in text:
-        raise ParameterError(f"page: {path} has no lines {BEGIN} and {END}")
-    return text
-
-
-def _write_page(path: Path, page: str, text: str) -> None:
-    from dispatchgym.envs.core.files import write_whole
-
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    write_whole(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":
