@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dispatchgym.agents.front_pictures import front_figure
+from dispatchgym.agents.problems.base import VectorMeasure
 from dispatchgym.agents.statistics import mean_interval
 from dispatchgym.agents.summary import ALL_INSTANCES
 from dispatchgym.envs.core.files import write_whole
@@ -23,6 +25,8 @@ RULE_COLOUR, AGENT_COLOUR = "#9aa5b1", "#1f6fb4"
 def draw(result: EvaluationResult, folder: Path) -> list[Path]:
     """Draw a comparison of all agents, one schedule, and how schedules progress into a folder.
 
+    Of several objectives the comparison shows the fronts of the agents.
+
     Args:
         result: an evaluation with at least one row.
         folder: where the pictures go; made when missing.
@@ -36,7 +40,8 @@ def draw(result: EvaluationResult, folder: Path) -> list[Path]:
     """
     from matplotlib import pyplot
 
-    figure = comparison_figure(result)
+    several = isinstance(result.measure, VectorMeasure)
+    figure = front_figure(result) if several else comparison_figure(result)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150)
     pyplot.close(figure)
