@@ -51,6 +51,9 @@ EDGE_OFFLOADING = [
     {"scenario": "gmorl_radio", "reward": "scalar", "preference": "grid"},
     {"scenario": "gmorl_hard-e6", "preference": "dirichlet", "reward_scale": "paper"},
     {"scenario": "gmorl+gmorl_hard", "idle_slots": "dummy", "marginals": False},
+    {"scenario": "dems-heavy-3-5s", "credit": "decision"},
+    {"scenario": "dems-8s-variable", "discipline": "gems", "queue": "published_code"},
+    {"scenario": "dems-medium-4s", "discipline": "edf", "reward": "scalar", "marginals": False},
 ]
 EDGE_DAG_PLAN = [
     {"scenario": "drlto-n8-12"},
