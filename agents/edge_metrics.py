@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatchgym.envs.edge_offloading.instance import OffloadInstance
+from dispatchgym.envs.edge_offloading.dems_instance import DeadlineInstance
+from dispatchgym.envs.edge_offloading.dems_validator import COLUMNS
+from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
 
-__all__ = ["slot_metrics"]
+__all__ = ["deadline_metrics", "metrics_of", "slot_metrics"]
 
 PERCENTILES = (50, 95, 99)
 MEGABIT = 1e6
+OUTCOMES = ("completion", "late", "dropped", "expired")
+"""Shares of the tasks by outcome, in the order of the outcomes' numbers."""
+
+
+def metrics_of(instance: Instance, schedule: Mapping[str, Any]) -> dict[str, float]:
+    """Return what describes a valid schedule of any family of tasks."""
+    if isinstance(instance, OffloadInstance):
+        return slot_metrics(instance, schedule)
+    if isinstance(instance, DeadlineInstance):
+        return deadline_metrics(instance, schedule)
+    return {}
 
 
 def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict[str, float]:
@@ -45,6 +58,24 @@ def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict
         "waiting": float((sent - instance.release[:tasks]).mean()),
         "cloud": float((np.asarray(schedule["server"]) == 0).mean()),
     }
+
+
+def deadline_metrics(instance: DeadlineInstance, schedule: Mapping[str, Any]) -> dict[str, float]:
+    """Return what can be read from a schedule of tasks with deadlines.
+
+    Args:
+        instance: the episode.
+        schedule: a valid schedule of it.
+
+    Returns:
+        ``tasks``; the shares of them that ended in time (``completion``), ``late``, were
+        ``dropped``, or ``expired`` before they began; and ``edge``, the share that the edge ran.
+    """
+    rows = np.asarray(schedule["tasks"])
+    outcomes = rows[:, COLUMNS.index("outcome")]
+    shares = {name: float((outcomes == k).mean()) for k, name in enumerate(OUTCOMES)}
+    edge = float((rows[:, COLUMNS.index("place")] == 1).mean())
+    return {"tasks": float(len(rows)), **shares, "edge": edge}
 
 
 def _percentile(values: NDArray[np.float64], percent: float) -> float:

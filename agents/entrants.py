@@ -153,11 +153,12 @@ class RuleEntrant:
 
     def play(self, arena: Arena) -> list[Episode]:
         """Play every seed."""
-        return arena.run_rule(self.name, **arena.problem.rule_options)
+        return arena.run_rule(self.name, **arena.problem.options_of_rule(self.name))
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Time decisions of an episode played alone."""
-        return arena.decision_times(RulePlayer(self.name).act, **arena.problem.rule_options)
+        changes = arena.problem.options_of_rule(self.name)
+        return arena.decision_times(RulePlayer(self.name).act, **changes)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class BestOfRuleEntrant:
 
     def play(self, arena: Arena) -> list[Episode]:
         """Play every seed; the time of an episode is that of all its plays."""
-        changes, search = arena.problem.rule_options, self.search
+        changes, search = arena.problem.options_of_rule(self.rule), self.search
         plays = [arena.run_rule(self.rule, **changes)]
         if search.samples > 1:
             plays += arena.sample_rule(self.rule, search.temperature, search.samples - 1, **changes)
@@ -348,6 +349,7 @@ def find_entrants(
     problem: Problem,
     search: Search,
     effort: Effort | None = None,
+    scenario: Any = None,
 ) -> list[Entrant]:
     """Return the agents that names and objects stand for, each once.
 
@@ -358,6 +360,7 @@ def find_entrants(
         problem: the problem to be solved.
         search: test-time search of rules and policies that are named one by one.
         effort: what solvers and planners may spend.
+        scenario: what is played, where the rules depend on it.
 
     Raises:
         ParameterError: a name is unknown, with close ones in the message, or an object has the
@@ -368,7 +371,7 @@ def find_entrants(
     entries = list(agents) if several else [agents]
     if not entries:
         raise ParameterError("agents: found an empty list, expected at least one agent")
-    finder = _Finder(problem, search, effort or Effort())
+    finder = _Finder(problem, search, effort or Effort(), problem.rules(scenario))
     found: dict[str, Entrant] = {}
     for entry in entries:
         for entrant in finder.find(entry):
@@ -381,9 +384,10 @@ def find_entrants(
 class _Finder:
     """Knows what the names of agents stand for."""
 
-    def __init__(self, problem: Problem, search: Search, effort: Effort) -> None:
-        self.problem, self.search, self.effort = problem, search, effort
-        self.rules = problem.rules()
+    def __init__(
+        self, problem: Problem, search: Search, effort: Effort, rules: tuple[str, ...]
+    ) -> None:
+        self.problem, self.search, self.effort, self.rules = problem, search, effort, rules
         self.makers: dict[str, Callable[[Effort], Entrant]] = {
             **problem.agents(),
             EXACT: ExactEntrant,

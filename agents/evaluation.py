@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.entrants import (
@@ -319,7 +320,8 @@ class Evaluation:
         self.seeds = _seeds(seeds)
         self.settings = self.problem.settings(options or {}, levels)
         self.scenarios = find_scenarios(self.problem, scenario)
-        self.entrants = find_entrants(agents, self.problem, search or Search(), effort)
+        played = self.scenarios[0].content
+        self.entrants = find_entrants(agents, self.problem, search or Search(), effort, played)
         self.solver = next((e for e in self.entrants if isinstance(e, ExactEntrant)), None)
         if self.solver is None and self.problem.solver_is_reference:
             self.solver = ExactEntrant(effort or Effort())
@@ -457,8 +459,9 @@ class Evaluation:
     def warm_up(self) -> None:
         """Load or compile everything, so that no agent's time contains it."""
         options = self.settings[0].environment()
+        small = self.problem.small_scenario(self.scenarios[0].content)
         for seeds in ((0,), (0, 1)):  # one lane and several are compiled apart
-            arena = Arena(self.problem, self.problem.smallest, seeds, options)
+            arena = Arena(self.problem, small, seeds, options)
             for entrant in self.entrants:
                 if getattr(entrant, "learns", False):
                     continue  # it would learn on what it will not play
@@ -570,13 +573,13 @@ class Evaluation:
         return Sample(name, instance, seed, finished[name])
 
 
-def _timed(row: Row, quantiles: Sequence[float] | None) -> Row:
+def _timed(row: Row, quantiles: NDArray[np.float64] | None) -> Row:
     """Return the row with the times of its agent's decisions.
 
     A plan is a single decision: agents without decision times are timed by the episode. So are
     those of a scenario whose first block is missing after a stop.
     """
-    p50, p99 = quantiles if quantiles is not None else (1000.0 * row.seconds,) * 2
+    p50, p99 = (1000.0 * row.seconds,) * 2 if quantiles is None else quantiles.tolist()
     return replace(row, decision_ms_p50=float(p50), decision_ms_p99=float(p99))
 
 

@@ -59,7 +59,7 @@ def _entrant(plain: dict[str, Any], arena: Arena) -> Entrant:
 
     search = Search(**plain["search"])
     effort = Effort(**plain["exact"], plan_seconds=plain["planner"]["time_limit"])
-    found = find_entrants(plain["agents"], arena.problem, search, effort)
+    found = find_entrants(plain["agents"], arena.problem, search, effort, arena.scenario)
     if len(found) > 1:
         raise ParameterError(
             f"agents: {plain['agents']!r} stands for {len(found)} agents, expected one: "

@@ -292,10 +292,22 @@ class Problem(ABC):
         """The sub-package with ``validate``, ``make_instance``, ``scenarios`` and ``solve``."""
         return importlib.import_module(f"dispatchgym.envs.{self.name}")
 
-    def rules(self) -> tuple[str, ...]:
-        """Return the names of the dispatching rules."""
+    def rules(self, scenario: Any = None) -> tuple[str, ...]:
+        """Return the names of the dispatching rules.
+
+        Args:
+            scenario: what will be played, where the rules depend on it; None: the default one.
+        """
         vector: Any = gym.make_vec(self.env_id, num_envs=1).unwrapped
         return tuple(vector.rules)
+
+    def small_scenario(self, scenario: Any) -> str:
+        """Return what loads the compiled code of a scenario in no time."""
+        return self.smallest
+
+    def options_of_rule(self, rule: str) -> Mapping[str, Any]:
+        """Return keyword arguments of the environment that suit a rule."""
+        return self.rule_options
 
     # --- scenarios ---
 

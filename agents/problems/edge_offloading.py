@@ -9,12 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from dispatchgym.agents.annealing import AnnealingEntrant
 from dispatchgym.agents.arena import Arena, Episode
-from dispatchgym.agents.edge_metrics import slot_metrics
+from dispatchgym.agents.edge_metrics import metrics_of
 from dispatchgym.agents.entrants import Effort, Entrant
 from dispatchgym.agents.fronts import Box
 from dispatchgym.agents.lin_ucb import LinUCBEntrant
@@ -29,8 +30,9 @@ from dispatchgym.agents.problems.base import (
     VectorMeasure,
 )
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.edge_offloading.dems_rules import DISCIPLINES
 from dispatchgym.envs.edge_offloading.generators import generator
-from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
+from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.parsers import load
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class EdgeOffloading(Problem):
     smallest = "gmorl-e1"
     level = PREFERENCES
     columns = (
+        Column("done", "completion", 3),
         Column("p95 s", "delay_p95", 1),
         Column("s/task", "delay_per_task", 1),
         Column("J/task", "energy_per_task", 3),
@@ -81,6 +84,21 @@ class EdgeOffloading(Problem):
     file_suffixes = (".json",)
     kernel_rule = "greedy_omega"
     policy_options = ()
+
+    def rules(self, scenario: Any = None) -> tuple[str, ...]:
+        """Return the rules of the scenario's family of tasks."""
+        content = self.smallest if scenario is None else scenario
+        vector: Any = gym.make_vec(self.env_id, num_envs=1, scenario=content).unwrapped
+        return tuple(vector.rules)
+
+    def small_scenario(self, scenario: Any) -> str:
+        """Return a scenario of the same family of tasks."""
+        source = generator(scenario) if isinstance(scenario, str) else scenario
+        return _SMALLEST[source.family]
+
+    def options_of_rule(self, rule: str) -> Mapping[str, Any]:
+        """Return the discipline of the edge that a rule of tasks with deadlines goes with."""
+        return {"discipline": rule} if rule in DISCIPLINES else {}
 
     # --- scenarios ---
 
@@ -131,11 +149,14 @@ class EdgeOffloading(Problem):
         """Return the box between ideal and reference point over the arena's own episodes.
 
         Ideal: the pooled server's total delay and the least energy. Reference: delay with nothing
-        sent to the cloud, energy with everything sent there, both by `random_p`.
+        sent to the cloud, energy with everything sent there, both by `random_p`. Utilities: from
+        nothing to their upper bounds.
         """
         ideal = np.mean([self.module.ideal(instance) for instance in arena.instances], axis=0)
-        delay, energy = (_corner(arena, share)[k] for k, share in enumerate((0.0, 1.0)))
-        return Box(tuple(ideal.tolist()), (float(delay), float(energy)))
+        corner = (0.0, 0.0)
+        if CORNERS in self.rules(arena.scenario):
+            corner = (_corner(arena, 0.0)[0], _corner(arena, 1.0)[1])
+        return Box(tuple(ideal.tolist()), corner)
 
     def cost(self, instance: Instance, episode: Episode) -> float:
         """Return the sum of both objectives in units of the context, weighted by preference."""
@@ -154,9 +175,7 @@ class EdgeOffloading(Problem):
     def validate(self, instance: Instance, schedule: Mapping[str, Any]) -> Judgement:
         """Return the validator's report, with a description of the episode if it is valid."""
         report = self.module.validate(instance, schedule)
-        metrics: Mapping[str, float] = {}
-        if report.valid and isinstance(instance, OffloadInstance):
-            metrics = slot_metrics(instance, schedule)
+        metrics = metrics_of(instance, schedule) if report.valid else {}
         return Judgement(report.valid, report.objective, report.violations, metrics)
 
     def details(self, report: Judgement) -> dict[str, float]:
@@ -213,14 +232,15 @@ class EdgeOffloading(Problem):
         if teacher == "none":
             return None, {}
         if teacher == "rollout":
-            return RolloutTeacher(), {}
+            return RolloutTeacher(config.agent.imitation.iterations), {}
         return RuleTeacher(teacher), {}
 
     # --- speed ---
 
     def decisions(self, vector: Any, final: Mapping[str, Any]) -> int:
-        """Return the tasks that were sent."""
-        return int(final["tasks"].sum())
+        """Return the tasks that were decided on."""
+        schedule = final["schedule"]
+        return sum(map(len, schedule["tasks" if "tasks" in schedule else "server"]))
 
 
 _MEASURES = {
@@ -233,15 +253,20 @@ _MEASURES = {
 """Family of instances -> what their two objectives are."""
 
 
+_SMALLEST = {"slots": "gmorl-e1", "graphs": "dag_online", "deadlines": "dems-light-2"}
+"""Family of instances -> a scenario that is played in no time."""
+
+
 def _sweep(rule: str, effort: Effort) -> SweepEntrant:
     return SweepEntrant(f"{rule}_sweep", rule)
 
 
-def _corner(arena: Arena, share: float) -> NDArray[np.float64]:
+def _corner(arena: Arena, share: float) -> list[float]:
     """Return the mean objectives where tasks go to the cloud with this probability."""
     swept = Arena(arena.problem, arena.scenario, arena.seeds, arena.options, ((share, 1 - share),))
     episodes = SweepEntrant(CORNERS, CORNERS).play(swept)
-    return np.mean([episode.objective for episode in episodes], axis=0)
+    mean: list[float] = np.mean([episode.objective for episode in episodes], axis=0).tolist()
+    return mean
 
 
 @lru_cache(maxsize=BOUNDS_KEPT)
