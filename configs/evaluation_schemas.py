@@ -143,6 +143,7 @@ class SpeedBookConfig:
         threads: numbers of threads.
         seconds: length of one measurement, above 0.
         repeats: measurements of each kind; the median counts.
+        compile: measure the first start too, which compiles everything: minutes a problem.
         peers: folder for the Python environments of other libraries, made where they are
             missing; null: no comparison.
         out: all numbers, as JSON.
@@ -155,6 +156,7 @@ class SpeedBookConfig:
     threads: list[int] = field(default_factory=lambda: [1, 2])
     seconds: float = 0.5
     repeats: int = 3
+    compile: bool = True
     peers: str | None = None
     out: str = "speed.json"
     page: str | None = None

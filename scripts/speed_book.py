@@ -81,7 +81,7 @@ def _measure_problem(name: str, plain: dict[str, Any], tell: Callable[[str], Non
         "scenario": scenario,
         "num_envs": own["num_envs"],
         "single_steps_per_second": _time_single(problem, scenario, options, plain["seconds"]),
-        "start": _start(problem.env_id, {"scenario": scenario, **options}),
+        "start": _start(problem.env_id, {"scenario": scenario, **options}, plain["compile"]),
         "batches": [stepping(scenario, lanes, t) for lanes in plain["batches"] for t in threads],
         "growth": {
             what: {
@@ -112,10 +112,12 @@ def _time_single(problem: Any, scenario: str, options: dict[str, Any], seconds: 
     return steps / spent
 
 
-def _start(env_id: str, options: dict[str, Any]) -> dict[str, float]:
+def _start(env_id: str, options: dict[str, Any], compiling: bool) -> dict[str, float]:
     """Return what starting costs, with compiled code at hand and without (`compile_seconds`)."""
     request = {"env_id": env_id, "options": options, "num_envs": STARTUP_LANES}
     ready = _start_once(request, {})
+    if not compiling:
+        return {**ready, "compile_seconds": math.nan}
     with tempfile.TemporaryDirectory() as empty:
         bare = _start_once({**request, "num_envs": 2}, {"NUMBA_CACHE_DIR": empty})
     return {**ready, "compile_seconds": bare["first_step_seconds"] - ready["first_step_seconds"]}
