@@ -70,7 +70,7 @@ def test_a_sweep_of_four_jobs_on_ray_tells_its_best(tmp_path):
 
 @pytest.mark.parametrize("sweep", ["ppo", "index", "sac"])
 def test_every_sweep_composes_with_slurm(tmp_path, sweep):
-    done = train(tmp_path, "--multirun", f"sweep={sweep}", "cluster=slurm", "--cfg", "hydra")
+    done = train(tmp_path, f"sweep={sweep}", "cluster=slurm", "--cfg", "hydra")
     assert done.returncode == 0, done.stderr
     hydra = yaml.safe_load(done.stdout)["hydra"]
     assert hydra["launcher"]["_target_"].endswith("SlurmLauncher")
