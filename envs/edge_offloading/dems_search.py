@@ -11,7 +11,6 @@ from dispatchgym.envs.edge_offloading.dems_kernel import (
     DISCIPLINE,
     DROP,
     HELD,
-    HOLD,
     NEXT,
     NOW,
     NUM_LOG_COLUMNS,
@@ -35,8 +34,10 @@ from dispatchgym.envs.edge_offloading.dems_rules import DISCIPLINE_OF
 from dispatchgym.envs.edge_offloading.dems_tables import CLOUD_TIME, SURGE_HEIGHT, TASKS
 from dispatchgym.envs.edge_offloading.layout import copy_row
 
-__all__ = ["rollout_action", "rollout_batch", "run_rollout_batch"]
+__all__ = ["judge_batch", "rollout_batch", "run_rollout_batch"]
 
+ACTIONS = 4
+"""Cloud, edge, drop, hold."""
 LOOKAHEAD = 1000
 """Milliseconds that are looked ahead: every drone sends a segment."""
 TIE = 1e-6
@@ -113,48 +114,62 @@ def outlook(state, lane, until):
 
 
 @compiled
-def rollout_action(state, trial, lane):
+def judge(state, trial, lane, values):
+    """Write the outlook of each of the kernel's actions; minus infinity where one is illegal."""
+    until = state.scalar[lane, NOW] + LOOKAHEAD
+    for action in range(ACTIONS):
+        values[action] = -np.inf
+        if is_legal(state, lane, action):
+            copy_lane(state, lane, trial)
+            apply_action(trial, lane, action)
+            values[action] = outlook(trial, lane, until)
+
+
+@compiled
+def rollout_action(state, trial, lane, values):
     """Return the action with the best outlook; -1 when the run is over."""
     if state.scalar[lane, STATUS] != PLAYING:
         return -1
-    chosen = shadow_action(state, lane)
-    until = state.scalar[lane, NOW] + LOOKAHEAD
-    best, best_value = chosen, -np.inf
-    for i in range(HOLD + 2):
-        action = chosen if i == 0 else i - 1
-        if is_legal(state, lane, action) and (i == 0 or action != chosen):
-            copy_lane(state, lane, trial)
-            apply_action(trial, lane, action)
-            value = outlook(trial, lane, until)
-            if value > best_value + TIE:
-                best, best_value = action, value
+    judge(state, trial, lane, values)
+    best = shadow_action(state, lane)
+    least = values[best] + TIE
+    for action in range(ACTIONS):
+        if values[action] > least:
+            best, least = action, values[action]
     return best
 
 
 @compiled
-def rollout_lane(state, trial, servers, actions, lane):
+def rollout_lane(state, trial, values, servers, actions, lane):
     """Write the action of a lane as the environment numbers it."""
-    number = rollout_action(state, trial, lane)
+    number = rollout_action(state, trial, lane, values[lane])
     actions[lane] = number if number < DROP else servers + number - DROP
 
 
 @compiled
-def run_rollout_lane(state, trial, lane):
+def run_rollout_lane(state, trial, values, lane):
     """Play a lane to its end."""
     state.scalar[lane, DISCIPLINE] = DISCIPLINE_OF[ROLLOUT_RULE]
     while state.scalar[lane, STATUS] == PLAYING:
-        apply_action(state, lane, rollout_action(state, trial, lane))
+        apply_action(state, lane, rollout_action(state, trial, lane, values[lane]))
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def rollout_batch(state, trial, servers, actions):
+def rollout_batch(state, trial, values, servers, actions):
     """Write the action of each lane; -1 where an episode is over."""
     for lane in prange(state.scalar.shape[0]):
-        rollout_lane(state, trial, servers, actions, np.int64(lane))
+        rollout_lane(state, trial, values, servers, actions, np.int64(lane))
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def run_rollout_batch(state, trial):
+def judge_batch(state, trial, values):
+    """Write the outlook of each action in each lane."""
+    for lane in prange(state.scalar.shape[0]):
+        judge(state, trial, np.int64(lane), values[lane])
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def run_rollout_batch(state, trial, values):
     """Play every lane to its end."""
     for lane in prange(state.scalar.shape[0]):
-        run_rollout_lane(state, trial, np.int64(lane))
+        run_rollout_lane(state, trial, values, np.int64(lane))

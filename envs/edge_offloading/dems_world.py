@@ -178,6 +178,23 @@ class DeadlineWorld(World):
 
     # --- rules ---
 
+    def rollout_values(self, samples: int) -> npt.NDArray[np.float64]:
+        """Return the outlook of each action in units of the reward, (B, S + 2).
+
+        One future is enough: arrivals are foreseen.
+        """
+        dems_search.judge_batch(self.state, self._trial, self._values)
+        servers = self._options.max_servers
+        outlooks = np.full((self._lanes, servers + 2), -np.inf)
+        outlooks[:, [0, 1, servers, servers + 1]] = self._values
+        outlooks /= self.state.real[:, [kernel.UTILITY_UNIT]]
+        return outlooks
+
+    @cached_property
+    def _values(self) -> npt.NDArray[np.float64]:
+        """What rollouts expect of each action of the kernel."""
+        return np.empty((self._lanes, dems_search.ACTIONS))
+
     @cached_property
     def _trial(self) -> kernel.State:
         """Lanes in which actions are tried."""
@@ -188,7 +205,7 @@ class DeadlineWorld(World):
         actions = np.empty(self._lanes, np.int64)
         if rule == "rollout":
             servers = self._options.max_servers
-            dems_search.rollout_batch(self.state, self._trial, servers, actions)
+            dems_search.rollout_batch(self.state, self._trial, self._values, servers, actions)
             return actions
         arguments = (self.state, self._options.max_servers, self.rules.index(rule), actions)
         if self._one_block:
@@ -200,7 +217,8 @@ class DeadlineWorld(World):
     def run_rule(self, rule: str, parameter: Parameter) -> None:
         """Play every lane to its end under a rule and its discipline."""
         if rule == "rollout":
-            dems_search.run_rollout_batch(self.state, self._trial)  # then nothing is left to play
+            # Nothing is left for the shorter call below but to write the results.
+            dems_search.run_rollout_batch(self.state, self._trial, self._values)
         arguments = (self.state, self._buffers.vector, self._outcome, self.rules.index(rule))
         if self._one_block:
             dems_lanes.run_rule_block(*arguments, 0)

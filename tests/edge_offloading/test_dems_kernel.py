@@ -326,6 +326,24 @@ def test_keeping_up_with_windows_wins_bonuses(means):
     assert gems[1] > dems[1]
 
 
+def test_values_of_rollouts_lead_to_their_actions():
+    lanes = np.ones(6, np.bool_)
+    simulation = EdgeOffloadingSimulation(num_lanes=6, scenario="dems-heavy-3-3s", max_servers=3)
+    simulation.restart(lanes, np.arange(6))
+    better = 0
+    for _ in range(40):
+        values = simulation.rollout_values(1)
+        legal = simulation.observations["action_mask"] == 1
+        assert np.isfinite(values).tolist() == legal.tolist()
+        chosen, rule = simulation.rule_actions("rollout"), simulation.rule_actions("shadow_price")
+        gained = values[np.arange(6), chosen] - values[np.arange(6), rule]
+        assert (gained >= 0).all()
+        assert (values.max(axis=1) - values[np.arange(6), chosen] < 1e-6).all()
+        better += (gained > 0).sum()
+        simulation.step(chosen, lanes, False)
+    assert better > 0
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 
