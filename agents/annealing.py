@@ -129,11 +129,10 @@ class AnnealingEntrant:
         return choose
 
     def _searched(self, arena: Arena, preferences: NDArray[np.float64]) -> NDArray[np.int64]:
-        slots = getattr(arena.instances[0], "horizon", None)
-        if slots is None:
-            raise ParameterError(
-                f"agents: {self.name} plans slots, which {arena.instances[0].name} does not have"
-            )
+        first = arena.instances[0]
+        if first.family != "slots":
+            raise ParameterError(f"agents: {self.name} plans slots, which {first.name} has none of")
+        slots = first.horizon
         key = repr((arena.scenario, sorted(arena.options.items()), preferences.tolist()))
         if key not in self._plans:
             vector = arena.vector(2 * len(preferences))
