@@ -30,6 +30,17 @@ FAMILIES: dict[str, dict[str, str]] = {
         "ansi": "dems_render:ansi",
         "timelines": "dems_render:timelines",
     },
+    "graphs": {
+        "world": "graph_world:GraphWorld",
+        "instance": "graph_instance:GraphInstance",
+        "validate": "graph_validator:validate_graphs",
+        "solve": "graph_exact:solve_graphs",
+        "units": "graph_exact:units_of_graphs",
+        "ideal": "graph_exact:bounds_of_graphs",
+        "lower_bounds": "graph_exact:bounds_of_graphs",
+        "ansi": "graph_render:ansi",
+        "timelines": "graph_render:timelines",
+    },
 }
 """Family -> part -> module and name."""
 

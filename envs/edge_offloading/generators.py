@@ -281,10 +281,11 @@ def scenarios() -> list[str]:
     1 to 99, followed by nothing (frequencies of the test) or ``-fixed`` (4 and 2 GHz). Several
     names of one family joined by ``+`` are mixed.
     """
-    from dispatchgym.envs.edge_offloading import dems_generators
+    from dispatchgym.envs.edge_offloading import dems_generators, graph_generators
 
     suffixes = ("", "-test", "-e1", "-e6", "-e6-fixed", "-e9", "-e10")
-    return [*(kind + suffix for kind in _KINDS for suffix in suffixes), *dems_generators.names()]
+    slots = [kind + suffix for kind in _KINDS for suffix in suffixes]
+    return [*slots, *dems_generators.names(), *graph_generators.names()]
 
 
 def generator(scenario: str) -> Generator:
@@ -333,9 +334,17 @@ def _deadline_generator(name: str) -> Generator | None:
     return dems_generators.find(name)
 
 
+def _graph_generator(name: str) -> Generator | None:
+    """Return the source of a name such as ``dag_online-e4``; None if it is no such name."""
+    from dispatchgym.envs.edge_offloading import graph_generators
+
+    return graph_generators.find(name)
+
+
 _FINDERS: tuple[Callable[[str], Generator | None], ...] = (
     _slot_generator,
     _deadline_generator,
+    _graph_generator,
 )
 """Each knows the names of a family."""
 

@@ -1,8 +1,8 @@
 """Reading and writing instances: JSON, one file an instance.
 
 The key ``format`` names the family: ``edge-offloading/1`` for independent tasks,
-``edge-deadlines/1`` for tasks with deadlines. The other keys are the fields of the instance;
-those that have a default may be missing.
+``edge-deadlines/1`` for tasks with deadlines, ``edge-graphs/1`` for dependent tasks. The other keys
+are the fields of the instance; those that have a default may be missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_BYTES = 256 * 2**20
 """Largest file that is read."""
 
 
-FORMATS = {"edge-offloading/1": "slots", "edge-deadlines/1": "deadlines"}
+FORMATS = {"edge-offloading/1": "slots", "edge-deadlines/1": "deadlines", "edge-graphs/1": "graphs"}
 """Format -> family."""
 
 

@@ -7,7 +7,6 @@ picture is drawn.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dispatchgym.envs.core.errors import MissingDependencyError, ParameterError
-from dispatchgym.envs.core.files import write_whole
+from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.edge_offloading.instance import OffloadInstance
+from dispatchgym.envs.edge_offloading.pictures import check_path, new_figure, pixels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +28,6 @@ __all__ = ["ansi", "frame", "timelines"]
 Schedule = Mapping[str, Any]
 FloatArray = npt.NDArray[np.float64]
 
-PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
-DOTS_PER_INCH = 120
 WIDTH = 80
 """Columns of text."""
 QUEUE_COLOUR, EDGE_COLOUR, CLOUD_COLOUR, UPLOAD_COLOUR = "#8d99ae", "#2f6db3", "#5fa777", "#f4a259"
@@ -83,10 +80,7 @@ def frame(
         ParameterError: the schedule is not one of this instance.
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = _draw(instance, schedule, now, None)
-    canvas: Any = figure.canvas
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(_draw(instance, schedule, now, None))
 
 
 def timelines(
@@ -113,16 +107,8 @@ def timelines(
         DispatchGymError: the path cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    if path is not None and Path(path).suffix.lower() not in PICTURE_SUFFIXES:
-        raise ParameterError(
-            f"{path}: expected a name that ends in {' or '.join(PICTURE_SUFFIXES)}"
-        )
-    figure = _draw(instance, schedule, math.inf, title)
-    if path is not None:
-        picture = io.BytesIO()
-        figure.savefig(picture, format=Path(path).suffix[1:].lower())
-        write_whole(path, picture.getvalue())
-    return figure
+    check_path(path)
+    return save(_draw(instance, schedule, math.inf, title), path)
 
 
 # ---------------------------------------------------------------- what is drawn
@@ -175,7 +161,7 @@ def _draw(instance: OffloadInstance, schedule: Schedule, now: float, title: str 
     end = _end(tasks, now)
     times = np.linspace(0.0, max(end, instance.slot), 600)
     rows = instance.num_servers + 1
-    figure = _new_figure(9.0, 1.2 + 0.75 * rows)
+    figure = new_figure(9.0, 1.2 + 0.75 * rows)
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     figure.suptitle(title or instance.name)
     _fill(axes[0], times, _waiting(instance, tasks, times), QUEUE_COLOUR, "queue")
@@ -201,16 +187,3 @@ def _fill(axes: Axes, times: FloatArray, counts: FloatArray, colour: str, label:
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=2)  # type: ignore[call-arg]
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'pictures need matplotlib: pip install "dispatchgym[agents]"'
-        ) from None
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -51,6 +51,7 @@ EDGE_OFFLOADING = [
     {"scenario": "gmorl_radio", "reward": "scalar", "preference": "grid"},
     {"scenario": "gmorl_hard-e6", "preference": "dirichlet", "reward_scale": "paper"},
     {"scenario": "gmorl+gmorl_hard", "idle_slots": "dummy", "marginals": False},
+    {"scenario": "dag_online", "preference": "grid"},
     {"scenario": "dems-heavy-3-5s", "credit": "decision"},
     {"scenario": "dems-8s-variable", "discipline": "gems", "queue": "published_code"},
     {"scenario": "dems-medium-4s", "discipline": "edf", "reward": "scalar", "marginals": False},
