@@ -84,7 +84,7 @@ class EdgeDagPlanSimulation(Simulation):
         if not isinstance(self._generator, Generator):
             raise ParameterError("scenario: the generator needs an attribute limits")
         self.limits = self._generator.limits
-        counts, ranges = np.zeros(plans.NUM_COUNTS, np.int64), np.zeros((plans.NUM_RANGES, 2))
+        counts, ranges = np.zeros(plans.NUM_COUNTS, np.int64), np.zeros((plans.NUM_RANGES, 3))
         device = np.zeros(plans.NUM_DEVICE_COLUMNS)
         server = np.zeros((self.limits.servers, plans.NUM_SERVER_COLUMNS))
         kind, rows = kernel.PREPARED, self.num_lanes

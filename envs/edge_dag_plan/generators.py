@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+"""Lowest and highest value."""
+Grid = tuple[float, float, float]
+"""Lowest and highest value, and the distance of the values between."""
 
 MEBI = 2.0**20
 MBIT = MEBI / 8.0
@@ -122,6 +125,12 @@ def _check_tasks(tasks: object, most: int) -> None:
         )
 
 
+def _check_grid(name: str, grid: object, low: float, high: float) -> None:
+    if not isinstance(grid, tuple) or len(grid) != 3 or not 0 < grid[2] < float("inf"):
+        raise ParameterError(f"{name}: found {grid!r}, expected three numbers (low, high, step)")
+    _check_range(name, grid[:2], low, high)
+
+
 def _check_range(name: str, pair: object, low: float, high: float) -> None:
     if not isinstance(pair, tuple) or len(pair) != 2 or not low <= pair[0] <= pair[1] <= high:
         raise ParameterError(
@@ -177,8 +186,9 @@ class LayeredGenerator(PlanGenerator):
     Attributes:
         tasks: fewest and most tasks, a multiple of `step` apart, all as likely.
         step: 1 or more.
-        fat: lowest and highest, a multiple of 0.1 apart, as the following.
-        regularity: see `dispatchgym.envs.core.task_graphs.draw_daggen`.
+        fat: lowest and highest, and the distance of the values between, as the following; see
+            `dispatchgym.envs.core.task_graphs.draw_daggen`.
+        regularity: the same.
         density: the same.
         ccr: communication to computation, > 0.
         device: device, link and server.
@@ -190,10 +200,10 @@ class LayeredGenerator(PlanGenerator):
 
     tasks: tuple[int, int] = (10, 20)
     step: int = 1
-    fat: Range = (0.1, 0.9)
-    regularity: Range = (0.5, 0.9)
-    density: Range = (0.5, 0.9)
-    ccr: Range = (0.3, 0.5)
+    fat: Grid = (0.1, 0.9, 0.2)
+    regularity: Grid = (0.5, 0.9, 0.2)
+    density: Grid = (0.5, 0.9, 0.1)
+    ccr: Grid = (0.3, 0.5, 0.1)
     device: Device = field(default_factory=Device)
     label: str = "drlto"
 
@@ -208,7 +218,7 @@ class LayeredGenerator(PlanGenerator):
             ("density", 0.0, 1.0),
             ("ccr", 0.01, 100.0),
         ):
-            _check_range(name, getattr(self, name), low, high)
+            _check_grid(name, getattr(self, name), low, high)
 
     @property
     def limits(self) -> Limits:
@@ -218,7 +228,7 @@ class LayeredGenerator(PlanGenerator):
     def draws(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return what is drawn from, as `plans.draw_plan` takes it."""
         counts = np.array([plans.DAGGEN, *self.tasks, self.step, 1])
-        ranges = np.zeros((plans.NUM_RANGES, 2))
+        ranges = np.zeros((plans.NUM_RANGES, 3))
         ranges[plans.FAT], ranges[plans.REGULARITY] = self.fat, self.regularity
         ranges[plans.DENSITY], ranges[plans.CCR] = self.density, self.ccr
         return counts, ranges
@@ -274,9 +284,14 @@ class JobGenerator(PlanGenerator):
     def draws(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return what is drawn from, as `plans.draw_plan` takes it."""
         counts = np.array([plans.JOBS, *self.tasks, 1, self.servers])
-        ranges = np.zeros((plans.NUM_RANGES, 2))
-        ranges[plans.CCR], ranges[plans.SPEEDUP] = self.ccr, self.speedup
-        ranges[plans.UPLINK_RATE], ranges[plans.LINK_RATE] = self.rate, self.link
+        ranges = np.zeros((plans.NUM_RANGES, 3))
+        for what, pair in (
+            (plans.CCR, self.ccr),
+            (plans.SPEEDUP, self.speedup),
+            (plans.UPLINK_RATE, self.rate),
+            (plans.LINK_RATE, self.link),
+        ):
+            ranges[what, :2] = pair
         return counts, ranges
 
     def hardware(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -345,9 +360,9 @@ def _mrlco(match: re.Match[str]) -> PlanGenerator:
     tasks = int(match["low"] or 20)
     return LayeredGenerator(
         (tasks, tasks),
-        fat=(0.4, 0.8),
-        regularity=(0.5, 0.5),
-        density=(0.4, 0.8),
+        fat=(0.4, 0.8, 0.1),
+        regularity=(0.5, 0.5, 0.1),
+        density=(0.4, 0.8, 0.1),
         label=match[0],
     )
 

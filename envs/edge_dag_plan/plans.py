@@ -45,11 +45,9 @@ NUM_SERVER_COLUMNS = 3
 KIND, TASKS_LOW, TASKS_HIGH, TASKS_STEP, NUM_SERVERS = range(5)
 NUM_COUNTS = 5
 DAGGEN, JOBS = range(2)
-# ... and real ones, lowest and highest. Of daggen's ones a multiple of STEP is drawn.
+# ... and real ones: lowest, highest, and the distance of the values between (0: any value).
 FAT, REGULARITY, DENSITY, CCR, UPLINK_RATE, LINK_RATE, SPEEDUP = range(7)
 NUM_RANGES = 7
-STEPS = np.array([0.1, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0])
-"""Distances of the values that are drawn; 0: any value."""
 
 # Streams of the keyed random numbers.
 _COUNT, _SHAPE, _DATA = range(16, 19)
@@ -215,8 +213,8 @@ def sort_by_rank(plan):
 
 @compiled
 def draw_between(seed, what, place, ranges):
-    """Return a number of the range of a quantity, or a multiple of its step there."""
-    low, high, step = ranges[what, 0], ranges[what, 1], STEPS[what]
+    """Return a number of the range of a quantity."""
+    low, high, step = ranges[what]
     u = uniform(seed, _SHAPE, what, place)
     if step == 0.0:
         return low + u * (high - low)
@@ -231,7 +229,7 @@ def draw_plan(seed, counts, ranges, plan):
     Args:
         seed: uint64.
         counts: int64 (NUM_COUNTS,).
-        ranges: float64 (NUM_RANGES, 2), lowest and highest.
+        ranges: float64 (NUM_RANGES, 3): lowest, highest, and distance of the values between.
         plan: written.
     """
     if counts[KIND] == DAGGEN:
