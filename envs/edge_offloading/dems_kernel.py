@@ -816,7 +816,11 @@ def apply_action(state, lane, action):
 
 @compiled
 def away_from_edge(state, lane, task, rule):
-    """Return what a rule does with a task that does not go to the edge."""
+    """Return what a rule does with a task that does not go to the edge.
+
+    Where the edge steals, tasks for the cloud wait for it; those that lose money on the cloud do
+    where it also steals when nothing is queued.
+    """
     waits = DISCIPLINE_TABLE[rule, STEALS] != NEVER
     if not pays_on_cloud(state, lane, task):
         return HOLD if DISCIPLINE_TABLE[rule, STEALS] == ALWAYS else DROP

@@ -405,17 +405,15 @@ class _EdgeReplay:
         self.held: set[int] = set()
         self.taken: set[int] = set()
         self.busy_until = 0
+        self.begins, self.decisions = self.at("start"), self.at("decided")
+        self.holds, self.leaves = self.at("held_from"), self.at("held_until")
+        self.moves, self.expiries = self.at("moved"), self.expired()
 
     def run(self) -> None:
         """Go through all instants at which something happens at the edge."""
-        self.begins, self.decisions = self.at("start"), self.at("decided")
-        self.holds, self.leaves, self.moves = (
-            self.at(name) for name in ("held_from", "held_until", "moved")
-        )
-        self.ends = {task.end for task in self.tasks if task.place == _EDGE}
-        self.expiries = self.expired()
+        ends = {task.end for task in self.tasks if task.place == _EDGE}
         times = {*self.begins, *self.decisions, *self.holds, *self.leaves, *self.moves}
-        for time in sorted((times | self.ends | self.expiries.keys()) - {-1}):
+        for time in sorted((times | ends | self.expiries.keys()) - {-1}):
             self.replay(time)
 
     def replay(self, time: int) -> None:
