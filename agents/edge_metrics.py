@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dispatchgym.envs.edge_offloading.dems_instance import DeadlineInstance
 from dispatchgym.envs.edge_offloading.dems_validator import COLUMNS
+from dispatchgym.envs.edge_offloading.graph_instance import GraphInstance
 from dispatchgym.envs.edge_offloading.instance import Instance, OffloadInstance
 
-__all__ = ["deadline_metrics", "metrics_of", "slot_metrics"]
+__all__ = ["deadline_metrics", "graph_metrics", "metrics_of", "slot_metrics"]
 
 PERCENTILES = (50, 95, 99)
 MEGABIT = 1e6
@@ -26,7 +27,8 @@ def metrics_of(instance: Instance, schedule: Mapping[str, Any]) -> dict[str, flo
         return slot_metrics(instance, schedule)
     if isinstance(instance, DeadlineInstance):
         return deadline_metrics(instance, schedule)
-    return {}
+    assert isinstance(instance, GraphInstance)
+    return graph_metrics(instance, schedule)
 
 
 def slot_metrics(instance: OffloadInstance, schedule: Mapping[str, Any]) -> dict[str, float]:
@@ -76,6 +78,30 @@ def deadline_metrics(instance: DeadlineInstance, schedule: Mapping[str, Any]) ->
     shares = {name: float((outcomes == k).mean()) for k, name in enumerate(OUTCOMES)}
     edge = float((rows[:, COLUMNS.index("place")] == 1).mean())
     return {"tasks": float(len(rows)), **shares, "edge": edge}
+
+
+def graph_metrics(instance: GraphInstance, schedule: Mapping[str, Any]) -> dict[str, float]:
+    """Return what can be read from a schedule of jobs of dependent tasks.
+
+    Args:
+        instance: the episode.
+        schedule: a valid schedule of it.
+
+    Returns:
+        ``tasks`` and ``jobs``; ``delay_p50``, ``delay_p95`` and ``delay_p99``, percentiles of the
+        seconds from a job's coming until its last result is on the device; and the shares of the
+        tasks that the ``cloud`` and the ``device`` computed.
+    """
+    done = np.zeros(instance.num_jobs)
+    np.maximum.at(done, instance.job, np.asarray(schedule["back"]))
+    delays, place = done - instance.arrival, np.asarray(schedule["place"])
+    return {
+        "tasks": float(len(place)),
+        "jobs": float(instance.num_jobs),
+        **{f"delay_p{percent}": _percentile(delays, percent) for percent in PERCENTILES},
+        "cloud": float((place == 0).mean()),
+        "device": float((place == instance.num_servers).mean()),
+    }
 
 
 def _percentile(values: NDArray[np.float64], percent: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatchgym.agents.annealing import AnnealingEntrant
-from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.arena import Arena, Episode, run_rule_batch
 from dispatchgym.agents.edge_metrics import metrics_of
 from dispatchgym.agents.entrants import Effort, Entrant
 from dispatchgym.agents.fronts import Box
@@ -32,6 +32,7 @@ from dispatchgym.agents.problems.base import (
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.edge_offloading.dems_rules import DISCIPLINES
 from dispatchgym.envs.edge_offloading.generators import generator
+from dispatchgym.envs.edge_offloading.graph_instance import GraphInstance
 from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.parsers import load
 
@@ -45,8 +46,6 @@ __all__ = ["problem"]
 
 SWEEPS = ("random_p", "round_robin_p")
 """Rules whose share of the cloud is swept in place of the preference."""
-CORNERS = "random_p"
-"""Nothing to the cloud, and everything: the reference point of hypervolumes."""
 BOUNDS_KEPT = 4096
 
 
@@ -148,19 +147,21 @@ class EdgeOffloading(Problem):
     def box(self, arena: Arena) -> Box:
         """Return the box between ideal and reference point over the arena's own episodes.
 
-        Ideal: the pooled server's total delay and the least energy. Reference: delay with nothing
-        sent to the cloud, energy with everything sent there, both by `random_p`. Utilities: from
-        nothing to their upper bounds.
+        The ideal is the mean of lower bounds, of delays that of one server with the speed of all.
+        The reference point of independent tasks has the delay where nothing is sent to the cloud
+        and the energy where everything is, both by `random_p`; that of dependent tasks is what the
+        devices do alone. Utilities: from nothing to their upper bounds.
         """
         ideal = np.mean([self.module.ideal(instance) for instance in arena.instances], axis=0)
-        corner = (0.0, 0.0)
-        if CORNERS in self.rules(arena.scenario):
-            corner = (_corner(arena, 0.0)[0], _corner(arena, 1.0)[1])
-        return Box(tuple(ideal.tolist()), corner)
+        corners = _CORNERS.get(arena.instances[0].family, ())
+        reference = [_mean(arena, *corner)[k] for k, corner in enumerate(corners)] or [0.0, 0.0]
+        return Box(tuple(ideal.tolist()), tuple(reference))
 
     def cost(self, instance: Instance, episode: Episode) -> float:
-        """Return the sum of both objectives in units of the context, weighted by preference."""
+        """Return minus the sum of an episode's rewards in units of the context."""
         costs = self.measure(instance).costs(episode.objective) / self.module.units(instance)
+        if isinstance(instance, GraphInstance):
+            costs = costs * (instance.num_jobs, 1.0)  # the first is a mean over the jobs
         return float(np.dot(episode.schedule["preference"], costs))
 
     def solve(
@@ -239,13 +240,14 @@ class EdgeOffloading(Problem):
 
     def decisions(self, vector: Any, final: Mapping[str, Any]) -> int:
         """Return the tasks that were decided on."""
-        schedule = final["schedule"]
-        return sum(map(len, schedule["tasks" if "tasks" in schedule else "server"]))
+        if "tasks" in final:
+            return int(final["tasks"].sum())
+        return sum(map(len, final["schedule"]["tasks"]))
 
 
 _MEASURES = {
     "slots": VectorMeasure((Measure("delay in s"), Measure("energy in J", 3))),
-    "graphs": VectorMeasure((Measure("latency in s"), Measure("energy in J", 3))),
+    "graphs": VectorMeasure((Measure("latency in s"), Measure("energy in J"))),
     "deadlines": VectorMeasure(
         (Measure("QoS utility", more_is_better=True), Measure("QoE bonus", more_is_better=True))
     ),
@@ -253,6 +255,11 @@ _MEASURES = {
 """Family of instances -> what their two objectives are."""
 
 
+_CORNERS: Mapping[str, tuple[tuple[str, float | None], ...]] = {
+    "slots": (("random_p", 0.0), ("random_p", 1.0)),
+    "graphs": (("all_local", None), ("all_local", None)),
+}
+"""Family of instances -> for each objective the rule, with its parameter, that has it worst."""
 _SMALLEST = {"slots": "gmorl-e1", "graphs": "dag_online", "deadlines": "dems-light-2"}
 """Family of instances -> a scenario that is played in no time."""
 
@@ -261,10 +268,13 @@ def _sweep(rule: str, effort: Effort) -> SweepEntrant:
     return SweepEntrant(f"{rule}_sweep", rule)
 
 
-def _corner(arena: Arena, share: float) -> list[float]:
-    """Return the mean objectives where tasks go to the cloud with this probability."""
-    swept = Arena(arena.problem, arena.scenario, arena.seeds, arena.options, ((share, 1 - share),))
-    episodes = SweepEntrant(CORNERS, CORNERS).play(swept)
+def _mean(arena: Arena, rule: str, parameter: float | None) -> list[float]:
+    """Return the mean objectives of a rule with a parameter."""
+
+    def play(vector: Any, seeds: list[int], **more: Any) -> list[Episode]:
+        return run_rule_batch(vector, seeds, rule, parameter, **more)
+
+    episodes = arena.in_batches(play, 1, {})[0]
     mean: list[float] = np.mean([episode.objective for episode in episodes], axis=0).tolist()
     return mean
 

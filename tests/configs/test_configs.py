@@ -85,6 +85,7 @@ def test_every_table_composes_and_can_be_overridden():
         assert (config.env.name == "vm_rescheduling") == name.startswith("table_vm")
         assert (config.env.name == "uam") == name.startswith("table_uam")
         assert (config.env.name == "soc") == name.startswith("table_soc")
+        assert (config.env.name == "edge_offloading") == name.startswith("table_edge_")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from dispatchgym.agents.annealing import AnnealingEntrant, anneal
 from dispatchgym.agents.arena import Arena
-from dispatchgym.agents.edge_metrics import deadline_metrics, slot_metrics
+from dispatchgym.agents.edge_metrics import deadline_metrics, graph_metrics, slot_metrics
 from dispatchgym.agents.evaluation import evaluate
 from dispatchgym.agents.fronts import Box
 from dispatchgym.agents.lin_ucb import LinUCB, LinUCBEntrant, contexts_of
@@ -162,17 +162,18 @@ def test_a_schedule_that_is_not_valid_does_not_count(monkeypatch):
         play("least_work", levels=2)
 
 
-def test_the_cost_of_an_episode_is_minus_the_sum_of_its_rewards():
-    batch = vector(3, reward="scalar", preference=(0.3, 0.7))
+@pytest.mark.parametrize("scenario", ["gmorl-e2", "gmorl_hard-e2", "dag_online"])
+def test_the_cost_of_an_episode_is_minus_the_sum_of_its_rewards(scenario):
+    batch = vector(3, scenario=scenario, reward="scalar", preference=(0.3, 0.7))
     batch.reset(seed=0)
     total, ended = np.zeros(3), np.zeros(3, np.bool_)
-    episodes = Arena(PROBLEM, "gmorl-e2", (0, 1, 2), {}, ((0.3, 0.7),)).run_rule("least_work")
+    episodes = Arena(PROBLEM, scenario, (0, 1, 2), {}, ((0.3, 0.7),)).run_rule("least_work")
     while not ended.all():
         _, rewards, terminated, _, _ = batch.step(batch.rule_action("least_work"))
         total += np.where(ended, 0.0, rewards)
         ended |= terminated
     for seed, episode in enumerate(episodes):
-        instance = edge_offloading.make_instance("gmorl-e2", seed)
+        instance = edge_offloading.make_instance(scenario, seed)
         assert PROBLEM.cost(instance, episode) == pytest.approx(-total[seed])
 
 
@@ -213,6 +214,30 @@ def test_deadlines_by_hand():
         "expired": 0.2,
         "edge": 0.4,
     }
+
+
+def test_jobs_by_hand():
+    instance = edge_offloading.make_instance("dag_online", 0)
+    job, jobs = instance.job, instance.num_jobs
+    place = np.where(job == 0, instance.num_servers, 0)
+    back = instance.arrival[job] + 10.0
+    first_of_last = int(np.argmax(job == jobs - 1))
+    back[first_of_last] += 5.0
+    found = graph_metrics(instance, {"place": place, "back": back})
+    assert (found["tasks"], found["jobs"]) == (len(job), jobs)
+    assert found["delay_p50"] == pytest.approx(10.0)
+    expected = [*[10.0] * (jobs - 1), 15.0]
+    assert found["delay_p99"] == pytest.approx(np.percentile(expected, 99))
+    assert found["device"] == pytest.approx((job == 0).mean())
+    assert found["cloud"] == pytest.approx((job > 0).mean())
+
+
+def test_jobs_on_the_devices_are_the_reference_point():
+    found = play(["all_local", "greedy_omega"], "dag_online", seeds=2, levels=2)
+    box, fronts = found.boxes["dag_online"], found.fronts()
+    assert fronts.points("all_local", "dag_online")[0] == pytest.approx(box.reference)
+    assert fronts.front("all_local", "dag_online").hypervolume == 0
+    assert fronts.front("greedy_omega", "dag_online").hypervolume > 0.5
 
 
 # --- agents that learn or search before they play ---
