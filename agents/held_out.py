@@ -48,7 +48,7 @@ class HeldOut:
         problem = self.arena.problem
         if not self._rules:
             for rule in problem.rules():
-                played = self.arena.run_rule(rule, **problem.rule_options)
+                played = self.arena.run_rule(rule, **problem.options_of_rule(rule))
                 self._rules[rule] = float(np.mean(self._numbers(played)))
             self._references = [problem.held_out_reference(i) for i in self.arena.instances]
 

@@ -205,6 +205,30 @@ class UAMIndexModelConfig:
 
 
 @dataclass
+class EdgeDagPlanConfig:
+    """`env=edge_dag_plan`: the options of `dispatchgym/EdgeDagPlan-v0`.
+
+    `preference` is `grid`, `dirichlet` or a list of two weights.
+    """
+
+    name: str = "edge_dag_plan"
+    scenario: str = "drlto-n15"
+    uplink_queue: str = "corrected"
+    order: str = "rank"
+    reward: str = "vector"
+    preference: Any = field(default_factory=lambda: [0.5, 0.5])
+
+
+@dataclass
+class EdgeDagPlanModelConfig:
+    """`model=edge_dag_plan`: messages along the graph, then every place is judged."""
+
+    name: str = "edge_dag_plan"
+    hidden: int = 64
+    layers: int = 3
+
+
+@dataclass
 class EdgeOffloadingModelConfig:
     """`model=edge_offloading`: servers as a set."""
 
@@ -444,6 +468,7 @@ class TrainConfig:
 
 GROUPS: dict[str, dict[str, type]] = {
     "env": {
+        "edge_dag_plan": EdgeDagPlanConfig,
         "edge_offloading": EdgeOffloadingConfig,
         "job_shop": JobShopConfig,
         "soc": SoCConfig,
@@ -451,6 +476,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "vm_rescheduling": VMReschedulingConfig,
     },
     "model": {
+        "edge_dag_plan": EdgeDagPlanModelConfig,
         "edge_offloading": EdgeOffloadingModelConfig,
         "edge_offloading_conv": EdgeOffloadingConvModelConfig,
         "job_shop": JobShopModelConfig,

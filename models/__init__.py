@@ -3,6 +3,7 @@
 if not __name__.startswith("dispatchgym."):
     raise ImportError("import this package as dispatchgym.models, not as a top-level package")
 
+from dispatchgym.models.edge_dag_plan import EdgeDagPlanNetwork
 from dispatchgym.models.edge_offloading import EdgeOffloadingConvNetwork, EdgeOffloadingNetwork
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.job_shop_index import JobShopIndexNetwork
@@ -20,6 +21,7 @@ from dispatchgym.models.uam import (
 from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 
 __all__ = [
+    "EdgeDagPlanNetwork",
     "EdgeOffloadingConvNetwork",
     "EdgeOffloadingNetwork",
     "JobShopIndexNetwork",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEMS", "find_problem", "problem_of"]
 
-PROBLEMS = ("job_shop", "vm_rescheduling", "uam", "soc", "edge_offloading")
+PROBLEMS = ("job_shop", "vm_rescheduling", "uam", "soc", "edge_offloading", "edge_dag_plan")
 """Hydra names; each is also the name of a module here."""
 
 
