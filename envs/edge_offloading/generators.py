@@ -109,7 +109,7 @@ class SlotGenerator:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ParameterError(
-                    f"{name}: found {getattr(self, name)!r}, expected {' or '.join(choices)}"
+                    f"{name}: found {getattr(self, name)!r}, expected {' or '.join(map(str, choices))}"
                 )
         for name, low, high in _NUMBERS:
             _check_number(name, getattr(self, name), low, high)

@@ -107,7 +107,7 @@ _NAME = re.compile(r"dag_online(?:-ccr(100?|50))?(?:-e([1-9]))?", re.ASCII)
 
 
 def names() -> list[str]:
-    """Return the usual names: ``dag_online``, with ``-ccr10``, ``-ccr50`` or ``-ccr100`` (per cent).
+    """Return the usual names: ``dag_online``, with ``-ccr10``, ``-ccr50``, ``-ccr100`` (per cent).
 
     ``-e1`` to ``-e9`` may follow: the number of edge servers.
     """
