@@ -821,14 +821,11 @@ def away_from_edge(state, lane, task, rule):
     Where the edge steals, tasks for the cloud wait for it; those that lose money on the cloud do
     where it also steals when nothing is queued.
     """
-    waits = DISCIPLINE_TABLE[rule, STEALS] != NEVER
+    steals = DISCIPLINE_TABLE[rule, STEALS]
     if not pays_on_cloud(state, lane, task):
-        return HOLD if DISCIPLINE_TABLE[rule, STEALS] == ALWAYS else DROP
-    if waits and is_legal(state, lane, HOLD):
-        return HOLD
-    if not waits and is_legal(state, lane, CLOUD):
-        return CLOUD
-    return DROP
+        return HOLD if steals == ALWAYS and is_legal(state, lane, HOLD) else DROP
+    action = CLOUD if steals == NEVER else HOLD
+    return action if is_legal(state, lane, action) else DROP
 
 
 @compiled

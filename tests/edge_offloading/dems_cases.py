@@ -86,3 +86,34 @@ def toy(tasks, **more):
         **more,
     }
     return DeadlineInstance(**values)
+
+
+def varied(seed):
+    """A small run with unusual models, many tasks at one instant, and equal priorities."""
+    source = np.random.default_rng(seed)
+    models = int(source.integers(1, 7))
+    tasks = int(source.integers(1, 60))
+    model = source.integers(0, models, tasks)
+    cloud = source.choice([40, 100, 300, 301, 600], models)
+    release = np.sort(source.integers(0, 400, tasks)) * int(source.choice([1, 5, 10]))
+    return DeadlineInstance(
+        name=f"varied{seed}",
+        models=tuple(f"m{i}" for i in range(models)),
+        edge_time=source.choice([1, 20, 50, 133, 400, 800], models),
+        usual_cloud_time=cloud,
+        deadline=source.choice([150, 400, 400, 650, 1000], models),
+        benefit=source.choice([0.0, 10.0, 10.0, 30.5], models),
+        edge_cost=source.choice([0.0, 1.0, 4.5], models),
+        cloud_cost=source.choice([0.0, 5.0, 10.0, 31.0], models),
+        release=release,
+        model=model,
+        drone=source.integers(0, 3, tasks),
+        cloud_time=np.maximum(cloud[model] + source.integers(-30, 60, tasks), 1),
+        kind=source.permutation(6)[:models],
+        required=source.choice([0.0, 0.5, 0.9, 1.0], models),
+        bonus=source.choice([0.0, 7.0], models),
+        horizon=int(release[-1] + source.integers(1, 1500)),
+        window=int(source.choice([100, 555, 2000])),
+        slots=int(source.choice([1, 2, 32])),
+        surge=(int(source.integers(0, 500)), 50, 700, int(source.choice([0, 90]))),
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from edge_offloading.dems_cases import toy
+from edge_offloading.dems_cases import toy, varied
 
 from dispatchgym.envs.edge_offloading.dems_generators import find
 from dispatchgym.envs.edge_offloading.dems_rules import DISCIPLINES, RULES
@@ -62,6 +62,30 @@ def test_random_play_is_valid(discipline):
         assert report.violations == []
         assert report.objective.tolist() == schedule["objective"].tolist()
         simulation.terminated[0] = False
+
+
+@pytest.mark.parametrize("queue", ["corrected", "published_code"])
+def test_unusual_runs_are_valid(queue):
+    """All disciplines, played by their rules and at random; the rewards sum to the objective."""
+    for seed in range(40):
+        instance = varied(seed)
+        discipline = DISCIPLINES[seed % len(DISCIPLINES)]
+        simulation = EdgeOffloadingSimulation(
+            num_lanes=1, scenario=instance, discipline=discipline, queue=queue, reward_scale="paper"
+        )
+        for rule in ("random", discipline):
+            simulation.restart(ONE, np.full(1, seed))
+            total, ended = np.zeros(2), False
+            while not ended:
+                simulation.step(simulation.rule_actions(rule), ONE, False)
+                assert not simulation.invalid[0]
+                total += simulation.vector_reward[0]
+                ended = bool(simulation.terminated[0])
+            schedule = simulation.final_info(0)["schedule"]
+            report = validate_deadlines(instance, schedule)
+            assert report.violations == [], (seed, rule)
+            np.testing.assert_allclose(report.objective, schedule["objective"], atol=1e-9)
+            np.testing.assert_allclose(100 * total, schedule["objective"], atol=1e-9)
 
 
 def change(schedule, task, **values):
