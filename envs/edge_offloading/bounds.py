@@ -175,13 +175,13 @@ def _slot_edges(instance: OffloadInstance, problem: Placement) -> FloatArray:
     """Return where slots begin."""
     fastest = problem.bits.sum() / problem.speed.sum()
     end = problem.start.min(axis=1).max() + fastest + problem.seconds.min(axis=1).max()
-    return np.arange(int(np.ceil(end / instance.slot)) + 1) * instance.slot
+    return np.arange(int(np.ceil(end / instance.slot)) + 1, dtype=np.float64) * instance.slot
 
 
 def _variables(problem: Placement, edges: FloatArray) -> tuple[npt.NDArray[np.int64], ...]:
     """Return task, server and slot of every variable: slots that end after the upload."""
     ends = np.append(edges[1:], np.inf)
-    return np.nonzero(ends > problem.start[..., None])  # type: ignore[return-value]
+    return np.nonzero(ends > problem.start[..., None])
 
 
 def _capacity(problem: Placement, edges: FloatArray) -> FloatArray:

@@ -108,9 +108,8 @@ class SlotGenerator:
             _check_pair(name, getattr(self, name), low, high)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ParameterError(
-                    f"{name}: found {getattr(self, name)!r}, expected {' or '.join(map(str, choices))}"
-                )
+                expected = " or ".join(map(str, choices))
+                raise ParameterError(f"{name}: found {getattr(self, name)!r}, expected {expected}")
         for name, low, high in _NUMBERS:
             _check_number(name, getattr(self, name), low, high)
 
@@ -270,8 +269,8 @@ _KINDS: dict[str, dict[str, Any]] = {
         "hidden": True,
     },
 }
-_TEST_RANGES = {"cloud_hz": (3.0e9, 5.0e9), "edge_hz": (1.5e9, 2.5e9)}
-_FIXED = {"cloud_hz": (4.0e9, 4.0e9), "edge_hz": (2.0e9, 2.0e9)}
+_TEST_RANGES: dict[str, Any] = {"cloud_hz": (3.0e9, 5.0e9), "edge_hz": (1.5e9, 2.5e9)}
+_FIXED: dict[str, Any] = {"cloud_hz": (4.0e9, 4.0e9), "edge_hz": (2.0e9, 2.0e9)}
 
 
 def scenarios() -> list[str]:

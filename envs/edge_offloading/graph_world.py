@@ -13,8 +13,8 @@ from dispatchgym.envs.edge_offloading import graph_draw, graph_lanes, lanes
 from dispatchgym.envs.edge_offloading import graph_kernel as kernel
 from dispatchgym.envs.edge_offloading.generators import FixedGenerator
 from dispatchgym.envs.edge_offloading.graph_generators import GraphGenerator
+from dispatchgym.envs.edge_offloading.graph_instance import GraphInstance
 from dispatchgym.envs.edge_offloading.graph_rules import GRAPH_RULES
-from dispatchgym.envs.edge_offloading.instance import Instance
 from dispatchgym.envs.edge_offloading.prepared import PreparedInstances, lay
 from dispatchgym.envs.edge_offloading.world import Buffers, Options, Parameter, World
 
@@ -144,7 +144,7 @@ class GraphWorld(World):
         if autoreset and self._prepared is not None:
             self._prepared.take(buffers.terminated | buffers.truncated)
 
-    def instance(self, lane: int) -> Instance:
+    def instance(self, lane: int) -> GraphInstance:
         """Return the instance that is being played in a lane."""
         if self._prepared is not None:
             return self._prepared.current(lane)

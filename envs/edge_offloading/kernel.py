@@ -67,7 +67,7 @@ NOBODY = -1
 DELAY_UNIT, ENERGY_UNIT, DELAY, ENERGY, WAITED = range(5)
 NUM_TOTALS = 5
 
-# Columns of State.count, integers of a server.
+# Columns of State.load, integers of a server.
 THERE, COMING = range(2)
 NUM_COUNTS = 2
 # Columns of State.clock, floats of a server.
@@ -104,7 +104,7 @@ class State(NamedTuple):
         setting: int64 (NUM_SETTINGS,), the same for all lanes.
         scalar: int64 (B, NUM_SCALARS). total: float64 (B, NUM_TOTALS).
         number to link: the instances, as in `Rows`.
-        count: int64 (B, S, NUM_COUNTS), tasks that are computed and that are uploaded.
+        load: int64 (B, S, NUM_COUNTS), tasks that are computed and that are uploaded.
         clock: float64 (B, S, NUM_CLOCKS): service that each task there has got, or the head of
             a FIFO server; until when the server has been played.
         tag: float64 (B, S, M), who leaves first stands last. With processor sharing: the service
@@ -125,7 +125,7 @@ class State(NamedTuple):
     task: np.ndarray
     uplink: np.ndarray
     link: np.ndarray
-    count: np.ndarray
+    load: np.ndarray
     clock: np.ndarray
     tag: np.ndarray
     here: np.ndarray
@@ -173,7 +173,7 @@ def begin_lane(state, lane):
     scalar[STATUS] = RUNNING
     total[DELAY] = total[ENERGY] = total[WAITED] = 0.0
     for e in range(servers):
-        state.count[lane, e, THERE] = state.count[lane, e, COMING] = 0
+        state.load[lane, e, THERE] = state.load[lane, e, COMING] = 0
         state.clock[lane, e, SERVED] = state.clock[lane, e, CLOCK] = 0.0
     set_units(state, lane)
     go_to_next_decision(state, lane)
@@ -202,13 +202,13 @@ def set_units(state, lane):
 @inlined
 def shares(state, lane, e):
     """Return into how many parts a busy server divides its speed."""
-    return 1 if state.server[lane, e, FIFO] > 0.0 else state.count[lane, e, THERE]
+    return 1 if state.server[lane, e, FIFO] > 0.0 else state.load[lane, e, THERE]
 
 
 @inlined
 def next_end(state, lane, e):
     """Return when the next computation of a server ends if nothing comes."""
-    there = state.count[lane, e, THERE]
+    there = state.load[lane, e, THERE]
     if there == 0:
         return NEVER
     left = max(state.tag[lane, e, there - 1] - state.clock[lane, e, SERVED], 0.0)
@@ -220,7 +220,7 @@ def next_end(state, lane, e):
 @inlined
 def next_upload(state, lane, e):
     """Return when the next upload to a server ends."""
-    coming = state.count[lane, e, COMING]
+    coming = state.load[lane, e, COMING]
     if coming == 0:
         return NEVER
     return state.sent[lane, state.coming[lane, e, coming - 1], UPLOADED]
@@ -230,7 +230,7 @@ def next_upload(state, lane, e):
 def serve(state, lane, e, until):
     """Let a server work for a time in which nobody comes or leaves."""
     clock = state.clock[lane, e]
-    if state.count[lane, e, THERE] > 0:
+    if state.load[lane, e, THERE] > 0:
         work = (until - clock[CLOCK]) * state.server[lane, e, SPEED]
         clock[SERVED] += work / shares(state, lane, e)
     clock[CLOCK] = until
@@ -239,7 +239,7 @@ def serve(state, lane, e, until):
 @inlined
 def end_computation(state, lane, e, now):
     """Let the task that stands last leave."""
-    count, clock = state.count[lane, e], state.clock[lane, e]
+    count, clock = state.load[lane, e], state.clock[lane, e]
     fifo = state.server[lane, e, FIFO] > 0.0
     last = count[THERE] - 1
     task = state.sent[lane, state.here[lane, e, last]]
@@ -255,7 +255,7 @@ def end_computation(state, lane, e, now):
 @inlined
 def end_upload(state, lane, e, now):
     """Let the task whose upload ends join those that are computed."""
-    count, tag, here = state.count[lane, e], state.tag[lane, e], state.here[lane, e]
+    count, tag, here = state.load[lane, e], state.tag[lane, e], state.here[lane, e]
     serve(state, lane, e, now)
     count[COMING] -= 1
     m = state.coming[lane, e, count[COMING]]
@@ -319,7 +319,7 @@ def appraise(state, lane, m, e, known):
     effect[OFFLOAD] = upload_time(state, lane, m, e, bits)
     effect[TRANSMIT_J] = state.real[lane, POWER] * bits / state.uplink[lane, m, e]
     effect[COMPUTE_J] = server[JOULES] * bits
-    if server[FIFO] == 0.0 and state.count[lane, e, COMING] == 0:
+    if server[FIFO] == 0.0 and state.load[lane, e, COMING] == 0:
         extra = delay_of_others(state, lane, e, now + effect[OFFLOAD], bits) / server[SPEED]
         effect[OWN] = effect[OFFLOAD] + bits / server[SPEED] + extra
         effect[EXTRA] = extra
@@ -338,7 +338,7 @@ def delay_of_others(state, lane, e, start, bits):
     one of so many bits, and also what they delay it.
     """
     tag, speed = state.tag[lane, e], state.server[lane, e, SPEED]
-    there, clock = state.count[lane, e, THERE], state.clock[lane, e, CLOCK]
+    there, clock = state.load[lane, e, THERE], state.clock[lane, e, CLOCK]
     served = state.clock[lane, e, SERVED]
     while there > 0 and (tag[there - 1] - served) * there <= (start - clock) * speed:
         clock += (tag[there - 1] - served) * there / speed
@@ -371,7 +371,7 @@ def play_out(state, lane, e, start, bits, now, known):
     """
     uploads = line_up_uploads(state, lane, e, start, bits, now, known)
     work, clock = state.work[lane], state.clock[lane, e]
-    speed, there = state.server[lane, e, SPEED], state.count[lane, e, THERE]
+    speed, there = state.server[lane, e, SPEED], state.load[lane, e, THERE]
     if state.server[lane, e, FIFO] > 0.0:
         total, free = 0.0, clock[CLOCK] - clock[SERVED] / speed if there > 0 else now
         for i in range(there - 1, -1, -1):
@@ -392,7 +392,7 @@ def line_up_uploads(state, lane, e, start, bits, now, known):
         work[WORK_START, 0], work[WORK_BITS, 0], work[WORK_NEW, 0] = start, bits, 1.0
         uploads = 1
     column = UPLOADED if known == BITS else LOOKS_UPLOADED
-    for i in range(state.count[lane, e, COMING]):
+    for i in range(state.load[lane, e, COMING]):
         m = state.coming[lane, e, i]
         begin, place = max(state.sent[lane, m, column], now), uploads
         while place > 0 and work[WORK_START, place - 1] < begin:
@@ -459,11 +459,11 @@ def play_fifo(work, uploads, free, speed):
 @inlined
 def backlog(state, lane, e):
     """Return the bits that a server still has to compute, as far as they are known."""
-    there, served = state.count[lane, e, THERE], state.clock[lane, e, SERVED]
+    there, served = state.load[lane, e, THERE], state.clock[lane, e, SERVED]
     total = -served * shares(state, lane, e) if there > 0 else 0.0
     for i in range(there):
         total += state.tag[lane, e, i]
-    for i in range(state.count[lane, e, COMING]):
+    for i in range(state.load[lane, e, COMING]):
         total += state.task[lane, state.coming[lane, e, i], EXPECTED]
     return total
 
@@ -472,7 +472,7 @@ def backlog(state, lane, e):
 def until_free(state, lane, e):
     """Return the seconds until a server has nothing left, as far as it is known."""
     clock, speed = state.clock[lane, e], state.server[lane, e, SPEED]
-    there, work = state.count[lane, e, THERE], state.work[lane]
+    there, work = state.load[lane, e, THERE], state.work[lane]
     free = -clock[SERVED] * shares(state, lane, e) / speed if there > 0 else 0.0
     for i in range(there):
         free += state.tag[lane, e, i] / speed
@@ -550,12 +550,12 @@ def send(state, lane, m, e):
     total[WAITED] += now - state.task[lane, m, RELEASE]
     scalar[PLACED] += 1
     scalar[ON_EDGES] += e > 0
-    coming, place = state.coming[lane, e], state.count[lane, e, COMING]
+    coming, place = state.coming[lane, e], state.load[lane, e, COMING]
     while place > 0 and state.sent[lane, coming[place - 1], UPLOADED] <= task[UPLOADED]:
         coming[place] = coming[place - 1]
         place -= 1
     coming[place] = m
-    state.count[lane, e, COMING] += 1
+    state.load[lane, e, COMING] += 1
 
 
 # --- Rules -----------------------------------------------------------------------------------

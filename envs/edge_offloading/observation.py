@@ -113,7 +113,7 @@ def observe_task(state, row, lane):
 @inlined
 def observe_server(state, row, lane, e):
     """Write the row of a server."""
-    scalar, count, server = state.scalar[lane], state.count[lane, e], state.server[lane, e]
+    scalar, count, server = state.scalar[lane], state.load[lane, e], state.server[lane, e]
     head = scalar[HEAD] if scalar[STATUS] != FINISHED else NOBODY
     for column in range(layout.SERVER_COLUMNS):
         row[column] = 0.0
@@ -141,7 +141,7 @@ def observe_server(state, row, lane, e):
 @inlined
 def observe_residuals(state, row, lane, e):
     """Count the tasks of a server by megabits left; the last bin is open."""
-    there, served = state.count[lane, e, THERE], state.clock[lane, e, SERVED]
+    there, served = state.load[lane, e, THERE], state.clock[lane, e, SERVED]
     for i in range(there):
         left = state.tag[lane, e, i]
         if state.server[lane, e, FIFO] == 0.0 or i == there - 1:

@@ -54,7 +54,7 @@ class PreparedInstances:
             self._current[lane] = self._next[lane]
             self._lay_ready(int(lane), self._next_seed(int(lane)))
 
-    def current(self, lane: int) -> Instance:
+    def current(self, lane: int) -> Any:
         """Return the instance that is being played in a lane."""
         instance = self._current[lane]
         if instance is None:

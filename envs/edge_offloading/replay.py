@@ -12,7 +12,7 @@ from numba import njit
 
 __all__ = ["ends_of_prefixes", "spans"]
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[call-overload]
+compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled

@@ -68,7 +68,7 @@ def copy_lane(source, target, lane):
     copy_row(source.number, lane, target.number, lane)
     copy_row(source.real, lane, target.real, lane)
     copy_row(source.server, lane, target.server, lane)
-    copy_row(source.count, lane, target.count, lane)
+    copy_row(source.load, lane, target.load, lane)
     copy_row(source.clock, lane, target.clock, lane)
     for m in range(source.scalar[lane, ARRIVED]):
         for column in range(source.task.shape[2]):
@@ -79,10 +79,10 @@ def copy_lane(source, target, lane):
         for column in range(NUM_SENT_COLUMNS):
             target.sent[lane, m, column] = source.sent[lane, m, column]
     for e in range(source.number[lane, SERVERS]):
-        for i in range(source.count[lane, e, THERE]):
+        for i in range(source.load[lane, e, THERE]):
             target.tag[lane, e, i] = source.tag[lane, e, i]
             target.here[lane, e, i] = source.here[lane, e, i]
-        for i in range(source.count[lane, e, COMING]):
+        for i in range(source.load[lane, e, COMING]):
             target.coming[lane, e, i] = source.coming[lane, e, i]
 
 
@@ -114,7 +114,7 @@ def draw_future(state, lane, seed):
 def guess_uploads(state, lane, e):
     """Let uploads under way be of the expected sizes, in the order in which they end then."""
     coming = state.coming[lane, e]
-    for i in range(state.count[lane, e, COMING]):
+    for i in range(state.load[lane, e, COMING]):
         m, place = coming[i], i
         now = state.scalar[lane, SLOT_NOW] * state.real[lane, SLOT]
         state.task[lane, m, BITS] = state.task[lane, m, EXPECTED]

@@ -16,7 +16,7 @@ from dispatchgym.envs.edge_offloading.generators import (
     MixedGenerator,
     SlotGenerator,
 )
-from dispatchgym.envs.edge_offloading.instance import Instance
+from dispatchgym.envs.edge_offloading.instance import OffloadInstance
 from dispatchgym.envs.edge_offloading.prepared import PreparedInstances, lay
 from dispatchgym.envs.edge_offloading.rules import RULES
 from dispatchgym.envs.edge_offloading.world import (
@@ -160,7 +160,7 @@ class SlotWorld(World):
         if autoreset and self._prepared is not None:
             self._prepared.take(buffers.terminated | buffers.truncated)
 
-    def instance(self, lane: int) -> Instance:
+    def instance(self, lane: int) -> OffloadInstance:
         """Return the instance that is being played in a lane."""
         if self._prepared is not None:
             return self._prepared.current(lane)
