@@ -4,14 +4,22 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from dispatchgym.envs.core.adapters import RLlibMaskView, TianshouMaskView, to_sb3
+from dispatchgym.envs.core.adapters import (
+    RLlibMaskVectorView,
+    RLlibMaskView,
+    TianshouMaskView,
+    to_sb3,
+)
 from dispatchgym.envs.core.errors import ParameterError
 
 ID = "dispatchgym:dispatchgym/JobShop-v0"
 
 
+SMALL = {"scenario": "random_3-4x2-3", "mode": "interrupting"}
+
+
 def _batch(**kwargs):
-    kwargs = {"num_envs": 4, "scenario": "random_3-4x2-3", "mode": "interrupting", **kwargs}
+    kwargs = {"num_envs": 4, **SMALL, **kwargs}
     return gym.make_vec(ID, **kwargs)
 
 
@@ -79,6 +87,27 @@ def test_rllib_view():
     assert env.observation_space.contains(observation)
 
 
+def test_rllib_view_of_a_batch_has_the_rows_of_single_views():
+    batch = RLlibMaskVectorView(_batch())
+    singles = [RLlibMaskView(gym.make(ID, **SMALL)) for _ in range(4)]
+    observations, _ = batch.reset(seed=5)
+    expected = [single.reset(seed=5 + i)[0] for i, single in enumerate(singles)]
+    actions = batch.unwrapped.rule_action("spt")
+    assert batch.observation_space.contains(observations)
+    assert batch.single_observation_space == singles[0].observation_space
+    for key in ("action_mask", "observations"):
+        np.testing.assert_array_equal(observations[key], [row[key] for row in expected])
+    observations, *_ = batch.step(actions)
+    expected = [single.step(actions[i])[0] for i, single in enumerate(singles)]
+    for key in ("action_mask", "observations"):
+        np.testing.assert_array_equal(observations[key], [row[key] for row in expected])
+
+
+def test_rllib_view_of_a_batch_refuses_same_step():
+    with pytest.raises(ValueError, match="NEXT_STEP"):
+        RLlibMaskVectorView(_batch(autoreset_mode="SameStep"))
+
+
 def test_tianshou_view():
     env = TianshouMaskView(gym.make(ID, scenario="random_3-4x2-3"))
     observation, _ = env.reset(seed=0)
@@ -86,3 +115,4 @@ def test_tianshou_view():
     assert observation["mask"].dtype == np.bool_
     np.testing.assert_array_equal(observation["mask"], env.unwrapped.action_masks())
     assert "action_mask" not in observation["obs"]
+    assert env.step(env.unwrapped.rule_action("spt"))[-1] == {}  # a buffer keeps every info
