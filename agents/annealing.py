@@ -6,7 +6,7 @@ GMORL (arXiv 2509.10474), which says that it searches 10,000 episodes. Temperatu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from dispatchgym.agents.arena import Arena, Choose, Episode
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.edge_offloading.bounds import placement
+from dispatchgym.envs.edge_offloading.exact import units
+from dispatchgym.envs.edge_offloading.instance import OffloadInstance
+from dispatchgym.envs.edge_offloading.search import delay_of
 
-__all__ = ["AnnealingEntrant", "anneal"]
+__all__ = ["AnnealingEntrant", "anneal", "plan_costs"]
 
 EPISODES = 10_000
 """Episodes of search for each preference, two a proposal: the plan so far and the changed one."""
@@ -27,69 +31,64 @@ SEARCH_SEED = 1 << 61
 """First seed of the episodes of the search; evaluation seeds are small."""
 EPISODE_LEFT = 8
 """Column of ``task``: which part of the slots is left."""
+MANY = 1 << 30
+"""Plans are numbers below this, so that they fit any number of servers: the remainder counts."""
 
 Observation = Mapping[str, NDArray[Any]]
 
 
 def anneal(
-    vector: Any, preferences: NDArray[np.float64], slots: int, episodes: int, seed: int = 0
+    draw: Callable[[int], OffloadInstance],
+    preferences: NDArray[np.float64],
+    episodes: int,
+    seed: int = 0,
 ) -> NDArray[np.int64]:
-    """Return the best plan found for each preference, int64 (P, slots).
+    """Return the plan that the search ends with for each preference, int64 (P, slots).
 
     Both plans of a proposal are judged by one new episode, the same for all preferences.
 
     Args:
-        vector: vector environment of 2 P rows.
+        draw: makes the instance of a seed.
         preferences: (P, 2) weights.
-        slots: slots of an episode.
         episodes: of search for each preference.
         seed: of the proposals.
     """
     rng = np.random.default_rng(seed)
-    count = len(preferences)
-    plans = rng.integers(0, 1 << 30, size=(count, slots))
+    rows = np.arange(len(preferences))
+    slots = draw(SEARCH_SEED).horizon
+    plans = rng.integers(MANY, size=(len(rows), slots))
     proposals = episodes // 2
-    rows = np.arange(count)
     for number in range(proposals):
         temperature = HOT * (COLD / HOT) ** (number / proposals)
         changed = plans.copy()
-        changed[rows, rng.integers(slots, size=count)] = rng.integers(0, 1 << 30, size=count)
-        costs = _costs(vector, np.concatenate([plans, changed]), preferences, number)
-        worse = costs[count:] - costs[:count]
-        accepted = rng.random(count) < np.exp(np.minimum(-worse / temperature, 0.0))
+        changed[rows, rng.integers(slots, size=len(rows))] = rng.integers(MANY, size=len(rows))
+        instance = draw(SEARCH_SEED + number)
+        worse = plan_costs(instance, changed, preferences)
+        worse -= plan_costs(instance, plans, preferences)
+        accepted = rng.random(len(rows)) < np.exp(np.minimum(-worse / temperature, 0.0))
         plans[accepted] = changed[accepted]
     return plans
 
 
-def _costs(
-    vector: Any, plans: NDArray[np.int64], preferences: NDArray[np.float64], number: int
+def plan_costs(
+    instance: OffloadInstance, plans: NDArray[np.int64], preferences: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return what one episode costs with each plan, the weighted sum of both."""
-    weights = np.concatenate([preferences, preferences])
-    seeds = [SEARCH_SEED + number] * len(plans)
-    observation, _ = vector.reset(seed=seeds, options={"preference": weights})
-    costs = np.zeros(len(plans))
-    running = np.ones(len(plans), np.bool_)
-    rows = np.arange(len(plans))
-    while running.any():
-        actions = _actions(plans, rows, observation)
-        observation, _, terminated, truncated, _ = vector.step(actions)
-        costs[running] -= vector.simulation.reward[running]
-        running &= ~(terminated | truncated)
-    return costs
+    """Return what an episode costs with each plan (P, slots): (P,) sums weighted by preference."""
+    problem = placement(instance)
+    slot = np.rint(problem.sent / instance.slot).astype(np.int64)
+    servers = plans[:, slot] % instance.num_servers
+    delay = [delay_of(problem, row) for row in servers]
+    joules = problem.joules[np.arange(len(slot)), servers].sum(axis=1)
+    return (np.stack([delay, joules], axis=1) / units(instance) * preferences).sum(axis=1)
 
 
 def _actions(
     plans: NDArray[np.int64], rows: NDArray[np.intp], observation: Observation
 ) -> NDArray[np.int64]:
-    """Return what the plan of each row says for its slot.
-
-    Plans are large numbers, so that one fits any number of servers: the remainder counts.
-    """
+    """Return what the plan of each row says for its slot."""
     slots = plans.shape[1]
     slot = np.rint((1.0 - observation["task"][:, EPISODE_LEFT]) * slots).astype(np.int64)
-    mask = observation["action_mask"]
-    servers = np.maximum(mask.sum(axis=1, dtype=np.int64), 1)
+    servers = np.maximum(observation["action_mask"].sum(axis=1, dtype=np.int64), 1)
     return plans[rows, np.clip(slot, 0, slots - 1)] % servers
 
 
@@ -130,11 +129,9 @@ class AnnealingEntrant:
 
     def _searched(self, arena: Arena, preferences: NDArray[np.float64]) -> NDArray[np.int64]:
         first = arena.instances[0]
-        if first.family != "slots":
+        if not isinstance(first, OffloadInstance):
             raise ParameterError(f"agents: {self.name} plans slots, which {first.name} has none of")
-        slots = first.horizon
         key = repr((arena.scenario, sorted(arena.options.items()), preferences.tolist()))
         if key not in self._plans:
-            vector = arena.vector(2 * len(preferences))
-            self._plans[key] = anneal(vector, preferences, slots, self.episodes)
+            self._plans[key] = anneal(arena.draw, preferences, self.episodes)
         return self._plans[key]

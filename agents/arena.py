@@ -77,18 +77,22 @@ class Arena:
     def __post_init__(self) -> None:
         """Find the instance of every seed."""
         if self.fixed:
-            alone = self.problem.prepare(self.scenario, self.options)
-            self.instances = [alone] * len(self.seeds)
+            self.instances = [self.draw(self.seeds[0])] * len(self.seeds)
         else:
-            generate = getattr(self.scenario, "generate", None) or (
-                lambda seed: self.problem.module.make_instance(self.scenario, seed)
-            )
-            played = [generate(seed) for seed in self.seeds]
-            self.instances = [self.problem.prepare(instance, self.options) for instance in played]
+            self.instances = [self.draw(seed) for seed in self.seeds]
         self.weights = np.repeat(np.array(self.preferences), len(self.seeds), axis=0)
         if self.preferences:
             self.instances *= len(self.preferences)
             self.seeds *= len(self.preferences)
+
+    def draw(self, seed: int) -> Any:
+        """Return the instance of a seed, one of the arena's or another, as it is played."""
+        content = self.scenario
+        if isinstance(content, str):
+            content = self.problem.module.make_instance(content, seed)
+        elif hasattr(content, "generate"):
+            content = content.generate(seed)
+        return self.problem.prepare(content, self.options)
 
     @property
     def measure(self) -> Measure:
