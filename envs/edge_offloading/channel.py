@@ -9,7 +9,7 @@ import math
 
 from dispatchgym.envs.edge_offloading.layout import compiled
 
-__all__ = ["distance", "mean_gain", "published_rate", "rayleigh_power", "shannon_rate"]
+__all__ = ["distance", "mean_gain", "rate", "rayleigh_power"]
 
 BANDWIDTH = 16.6e6
 """Hz."""
@@ -43,13 +43,9 @@ def rayleigh_power(u):
 
 
 @compiled
-def published_rate(power, gain):
-    """Return the rate of the published code, in bit/s."""
+def rate(shannon, power, gain):
+    """Return the rate of a link in bit/s: of equation (2), or of the published code."""
     ratio = gain / NOISE
-    return max(BANDWIDTH * math.log2(1.0 + power * ratio * ratio / NOISE), SLOWEST)
-
-
-@compiled
-def shannon_rate(power, gain):
-    """Return the rate of equation (2), in bit/s."""
-    return max(BANDWIDTH * math.log2(1.0 + power * gain / NOISE), SLOWEST)
+    if not shannon:
+        ratio = ratio * ratio / NOISE
+    return max(BANDWIDTH * math.log2(1.0 + power * ratio), SLOWEST)

@@ -230,26 +230,30 @@ def draw_links(seed, limit, rows):
 
     Fading is drawn once for a link, or again for each task.
     """
-    servers = rows.number[SERVERS]
+    servers, shannon = rows.number[SERVERS], limit[CHANNEL] == SHANNON
+    varies, power = limit[FADING_PER_TASK], rows.real[POWER]
     for user in range(limit[USERS]):
         for e in range(servers):
-            u = uniform(seed, _DISTANCE, e, user)
-            fading = 1.0
-            if not limit[FADING_PER_TASK]:
-                fading = channel.rayleigh_power(uniform(seed, _FADING, e, user))
-            rows.link[user, e] = channel.mean_gain(channel.distance(e == 0, u)) * fading
-    power = rows.real[POWER]
+            gain = channel.mean_gain(channel.distance(e == 0, uniform(seed, _DISTANCE, e, user)))
+            if not varies:
+                gain *= channel.rayleigh_power(uniform(seed, _FADING, e, user))
+                gain = channel.rate(shannon, power, gain)
+            rows.link[user, e] = gain
     for m in range(rows.number[TASKS]):
         user = np.int64(rows.task[m, SOURCE])
-        fastest = 0.0
         for e in range(servers):
-            gain = rows.link[user, e]
-            if limit[FADING_PER_TASK]:
-                gain *= channel.rayleigh_power(uniform(seed, _TASK_FADING, m, e))
-            if limit[CHANNEL] == SHANNON:
-                rows.uplink[m, e] = channel.shannon_rate(power, gain)
-                fastest = max(fastest, rows.uplink[m, e] if e > 0 else 0.0)
-            else:
-                rows.uplink[m, e] = channel.published_rate(power, gain)
-        if limit[CHANNEL] == SHANNON:
-            rows.uplink[m, 0] = fastest  # radio reaches edges only, the best one passes it on
+            found = rows.link[user, e]
+            if varies:
+                fading = channel.rayleigh_power(uniform(seed, _TASK_FADING, m, e))
+                found = channel.rate(shannon, power, found * fading)
+            rows.uplink[m, e] = found
+        if shannon:
+            reach_cloud_by_edge(rows.uplink[m], servers)
+
+
+@compiled
+def reach_cloud_by_edge(rates, servers):
+    """Give the cloud the rate of the fastest edge server, which passes tasks on."""
+    rates[0] = 0.0
+    for e in range(1, servers):
+        rates[0] = max(rates[0], rates[e])

@@ -277,7 +277,7 @@ def end_upload(state, lane, e, now):
         state.sent[lane, m, BEGAN] = now
 
 
-@compiled
+@merged
 def advance(state, lane, e, until):
     """Play a server until a time, all that happens at this time included."""
     while True:
@@ -302,7 +302,7 @@ def upload_time(state, lane, m, e, bits):
     return seconds + bits / server[BACKHAUL] if server[BACKHAUL] > 0.0 else seconds
 
 
-@compiled
+@merged
 def appraise(state, lane, m, e, known):
     """Write the effects of sending task m to server e now.
 
