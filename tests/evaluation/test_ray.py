@@ -107,7 +107,7 @@ class Cheat(Mortal):
 
 
 def test_an_error_of_a_worker_is_the_error_it_would_be_here(ray):
-    with pytest.raises(EvaluationError, match="^cheat: no move$"):
+    with pytest.raises(EvaluationError, match=r"^cheat: no move$"):
         evaluate([Cheat("")], "la01", 3, workers=Workers("ray", count=1), progress=False)
 
 
