@@ -261,19 +261,18 @@ def clear_lane(state, tables, lane):
             state.task[lane, slot, STAGE] = ABSENT
             state.task[lane, slot, JOB] = j
             state.task[lane, slot, MARKED] = 0
-    clear_clusters(state, tables, lane)
+    scalar[NEXT_LOOK] = tables.number[scalar[ROW], CONTROL_PERIOD]
+    clear_clusters(tables.frequency[scalar[ROW]], state.cluster[lane])
+    meter.clear_meter(state.meter[lane])
 
 
 @compiled
-def clear_clusters(state, tables, lane):
-    """Let the clusters begin at their frequencies, and the governor look after a period."""
-    row = state.scalar[lane, ROW]
-    state.scalar[lane, NEXT_LOOK] = tables.number[row, CONTROL_PERIOD]
-    for c in range(state.cluster.shape[1]):
+def clear_clusters(frequency, cluster):
+    """Let the clusters begin at their frequencies."""
+    for c in range(cluster.shape[0]):
         for column in range(meter.NUM_CLUSTER_COLUMNS):
-            state.cluster[lane, c, column] = 0
-        state.cluster[lane, c, meter.LEVEL] = tables.frequency[row, c, FIRST_LEVEL]
-    meter.clear_meter(state.meter[lane])
+            cluster[c, column] = 0
+        cluster[c, meter.LEVEL] = frequency[c, FIRST_LEVEL]
 
 
 @compiled
@@ -618,7 +617,10 @@ def start_task(state, tables, lane, slot):
         if state.setting[LOGGING]:
             state.job_log[lane, job[NUMBER], JOB_LOG_HEAD] = now
     if number[CONTROL_PERIOD] > 0:
-        begin_work(state, tables, lane, p, nominal, took)
+        begin_work(
+            scalar, pe, state.task[lane], tables.pe_fact[row], tables.frequency[row],
+            state.cluster[lane], p, nominal, took,
+        )  # fmt: skip
     if state.setting[LOGGING]:
         task[ROW_OF_LOG] = scalar[STARTED]
         line = state.task_log[lane, scalar[STARTED]]
@@ -655,150 +657,146 @@ def start_tasks(state, tables, lane):
 # twice: what is left is exact whenever the frequency changes.
 
 
+# The functions take the rows that they need: a call with the whole state costs every step.
+
+
 @inlined
-def cluster_of(tables, row, p):
+def cluster_of(pe_fact, p):
     """Return the cluster of a PE."""
-    return np.int64(tables.pe_fact[row, p, CLUSTER])
+    return np.int64(pe_fact[p, CLUSTER])
 
 
 @inlined
-def frequency_of(state, tables, lane, c):
+def frequency_of(frequency, cluster, c):
     """Return the frequency of a cluster in MHz."""
-    level = state.cluster[lane, c, meter.LEVEL]
-    return tables.frequency[state.scalar[lane, ROW], c, FIRST_MHZ + level]
+    return frequency[c, FIRST_MHZ + cluster[c, meter.LEVEL]]
 
 
 @compiled
-def begin_work(state, tables, lane, p, nominal, took):
+def begin_work(scalar, pe, task, pe_fact, frequency, cluster, p, nominal, took):
     """Give a PE the work of the task that starts on it.
 
     Args:
-        state: of the lane.
-        tables: of the lane.
-        lane: number of the lane.
+        scalar: row of the state, as `pe`, `task` and `cluster`.
+        pe: PEs.
+        task: places of tasks.
+        pe_fact: row of the tables, as `frequency`.
+        frequency: of the clusters.
+        cluster: state of the clusters.
         p: PE.
         nominal: time of the task at the highest frequency, as everybody expects.
         took: the same with noise.
     """
-    row, pe = state.scalar[lane, ROW], state.pe[lane]
-    c = cluster_of(tables, row, p)
-    highest = tables.frequency[row, c, FIRST_MHZ + tables.frequency[row, c, FIRST_LEVEL]]
-    pe[WORK, p], pe[WORK_AT, p] = took * highest, state.scalar[lane, NOW]
+    c = cluster_of(pe_fact, p)
+    highest = frequency[c, FIRST_MHZ + frequency[c, FIRST_LEVEL]]
+    pe[WORK, p], pe[WORK_AT, p] = took * highest, scalar[NOW]
     pe[SURPLUS, p] = (took - nominal) * highest
-    set_finish(state, p, lane, frequency_of(state, tables, lane, c))
+    set_finish(scalar, pe, task, p, frequency_of(frequency, cluster, c))
 
 
 @compiled
-def set_finish(state, p, lane, mhz):
+def set_finish(scalar, pe, task, p, mhz):
     """Work out when the task of a PE ends, and should end, if the frequency stays."""
-    pe, now = state.pe[lane], state.scalar[lane, NOW]
-    finish = now + (pe[WORK, p] + mhz - 1) // mhz
+    finish = scalar[NOW] + (pe[WORK, p] + mhz - 1) // mhz
     expected = max(pe[WORK, p] - pe[SURPLUS, p], 0)
     pe[FINISH, p] = pe[NOTICE, p] = finish
-    pe[EXPECTED, p] = now + (expected + mhz - 1) // mhz
-    state.task[lane, pe[TASK, p], FINISH_AT] = finish
+    pe[EXPECTED, p] = scalar[NOW] + (expected + mhz - 1) // mhz
+    task[pe[TASK, p], FINISH_AT] = finish
 
 
 @compiled
-def set_level(state, tables, lane, c, level):
+def set_level(scalar, number, pe, task, pe_fact, frequency, cluster, log, c, level):
     """Change the frequency of a cluster; what runs on it ends sooner or later."""
-    scalar, pe, before = state.scalar[lane], state.pe[lane], frequency_of(state, tables, lane, c)
-    row, now = scalar[ROW], scalar[NOW]
-    state.cluster[lane, c, meter.LEVEL] = level
-    mhz = frequency_of(state, tables, lane, c)
-    for p in range(tables.number[row, PES]):
-        if cluster_of(tables, row, p) == c and pe[TASK, p] >= 0 and pe[FINISH, p] > now:
+    now, before = scalar[NOW], frequency_of(frequency, cluster, c)
+    cluster[c, meter.LEVEL] = level
+    mhz = frequency_of(frequency, cluster, c)
+    for p in range(number[PES]):
+        if cluster_of(pe_fact, p) == c and pe[TASK, p] >= 0 and pe[FINISH, p] > now:
             pe[WORK, p] -= (now - pe[WORK_AT, p]) * before
             pe[WORK_AT, p] = now
-            set_finish(state, p, lane, mhz)
-    if state.setting[LOGGING]:
-        line = state.frequency_log[lane, scalar[CHANGES]]
+            set_finish(scalar, pe, task, p, mhz)
+    if log.shape[0] > 0:
+        line = log[scalar[CHANGES]]
         line[CHANGE_TIME], line[CHANGE_CLUSTER], line[CHANGE_MHZ] = now, c, mhz
     scalar[CHANGES] += 1
 
 
 @compiled
-def count_active(state, tables, lane):
+def count_active(number, pe, pe_fact, cluster):
     """Count how many cores of each cluster run a task."""
-    row, pe = state.scalar[lane, ROW], state.pe[lane]
-    for c in range(state.cluster.shape[1]):
-        state.cluster[lane, c, meter.ACTIVE] = 0
-    for p in range(tables.number[row, PES]):
-        state.cluster[lane, cluster_of(tables, row, p), meter.ACTIVE] += pe[TASK, p] >= 0
+    for c in range(cluster.shape[0]):
+        cluster[c, meter.ACTIVE] = 0
+    for p in range(number[PES]):
+        cluster[cluster_of(pe_fact, p), meter.ACTIVE] += pe[TASK, p] >= 0
 
 
 @compiled
-def work_done(state, tables, lane, c):
+def work_done(scalar, number, pe, task, pe_fact, c):
     """Return the core-microseconds of work of a cluster so far."""
-    row, pe, total = state.scalar[lane, ROW], state.pe[lane], 0
-    for p in range(tables.number[row, PES]):
-        if cluster_of(tables, row, p) == c:
+    total = 0
+    for p in range(number[PES]):
+        if cluster_of(pe_fact, p) == c:
             total += pe[BUSY, p]
             if pe[TASK, p] >= 0:
-                total += state.scalar[lane, NOW] - state.task[lane, pe[TASK, p], STARTED_AT]
+                total += scalar[NOW] - task[pe[TASK, p], STARTED_AT]
     return total
 
 
 @compiled
-def look(state, tables, lane):
+def look(scalar, number, pe, task, pe_fact, frequency, cluster, log):
     """Let the governor set the frequencies by the work of the last period.
 
     Returns:
         whether every look until the next event will find the same and change nothing.
     """
-    row, steady = state.scalar[lane, ROW], True
-    period = tables.number[row, CONTROL_PERIOD]
-    count_active(state, tables, lane)
-    for c in range(tables.number[row, CLUSTERS]):
-        cluster = state.cluster[lane, c]
-        done = work_done(state, tables, lane, c)
-        recent, level = done - cluster[meter.WORKED], cluster[meter.LEVEL]
-        cluster[meter.WORKED] = done
+    period, steady = number[CONTROL_PERIOD], True
+    count_active(number, pe, pe_fact, cluster)
+    for c in range(number[CLUSTERS]):
+        done = work_done(scalar, number, pe, task, pe_fact, c)
+        recent, level = done - cluster[c, meter.WORKED], cluster[c, meter.LEVEL]
+        cluster[c, meter.WORKED] = done
         if 10 * recent > HIGH_LOAD * period:
-            level = tables.frequency[row, c, FIRST_LEVEL]
+            level = frequency[c, FIRST_LEVEL]
         elif 10 * recent < LOW_LOAD * period:
             level = max(level - 1, 0)
-        steady &= level == cluster[meter.LEVEL] and recent == cluster[meter.ACTIVE] * period
-        if level != cluster[meter.LEVEL]:
-            set_level(state, tables, lane, c, level)
+        steady &= level == cluster[c, meter.LEVEL] and recent == cluster[c, meter.ACTIVE] * period
+        if level != cluster[c, meter.LEVEL]:
+            set_level(scalar, number, pe, task, pe_fact, frequency, cluster, log, c, level)
+    scalar[NEXT_LOOK] += period
     return steady
 
 
 @compiled
-def skip_looks(state, tables, lane, time):
+def skip_looks(scalar, number, cluster, time):
     """Leave out looks before a time that would change nothing."""
-    scalar, period = state.scalar[lane], tables.number[state.scalar[lane, ROW], CONTROL_PERIOD]
+    period = number[CONTROL_PERIOD]
     skipped = (time - scalar[NEXT_LOOK] + period - 1) // period * period
     if skipped > 0:
         scalar[NEXT_LOOK] += skipped
-        for c in range(state.cluster.shape[1]):
-            cluster = state.cluster[lane, c]
-            cluster[meter.WORKED] += cluster[meter.ACTIVE] * skipped
+        for c in range(cluster.shape[0]):
+            cluster[c, meter.WORKED] += cluster[c, meter.ACTIVE] * skipped
 
 
 # --- Time ------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def meter_time(state, tables, lane, time):
     """Count what is drawn until a time to which nothing happens."""
-    scalar = state.scalar[lane]
-    count_active(state, tables, lane)
+    scalar, row = state.scalar[lane], state.scalar[lane, ROW]
+    number, cluster = tables.number[row], state.cluster[lane]
+    count_active(number, state.pe[lane], tables.pe_fact[row], cluster)
     meter.run_meter(
-        state.meter[lane], tables.power[scalar[ROW]], state.cluster[lane], scalar[NOW], time,
-        tables.number[scalar[ROW], WARM_UP],
-    )  # fmt: skip
+        state.meter[lane], tables.power[row], cluster, scalar[NOW], time, number[WARM_UP]
+    )
 
 
 @compiled
-def cost_so_far(state, tables, lane):
-    """Return what has been drawn, in mJ, or the product with the time, in mJ ms."""
-    drawn = state.meter[lane]
+def cost_so_far(scalar, number, drawn, reward):
+    """Return what a meter has counted, in mJ, or the product with the time, in mJ ms."""
     cost = MILLIJOULES * (drawn[meter.DYNAMIC] + drawn[meter.LEAKED] + drawn[meter.BASE])
-    if state.setting[REWARD] == EDP_REWARD:
-        scalar = state.scalar[lane]
-        length = max(scalar[NOW] - tables.number[scalar[ROW], WARM_UP], 0)
-        cost *= length / MICROSECONDS_IN_MS
+    if reward == EDP_REWARD:
+        cost *= max(scalar[NOW] - number[WARM_UP], 0) / MICROSECONDS_IN_MS
     return cost
 
 
@@ -826,21 +824,28 @@ def move_clock(state, tables, lane, time):
     scalar[NOW] = time
 
 
-@compiled
+@inlined
+def last_look(number, time):
+    """Return how late the governor may look before an event: not behind the horizon."""
+    return min(time, number[HORIZON] - 1) if number[PROTOCOL] == LEGACY else time
+
+
+@inlined
 def govern(state, tables, lane, time):
     """Let the governor look until the next event; return when that is, as it sets finishes."""
-    scalar = state.scalar[lane]
-    number = tables.number[scalar[ROW]]
-    cut = number[PROTOCOL] == LEGACY
-    last = min(time, number[HORIZON] - 1) if cut else time
+    scalar, row = state.scalar[lane], state.scalar[lane, ROW]
+    number = tables.number[row]
+    last = last_look(number, time)
     while scalar[NEXT_LOOK] <= last and last < NEVER:
         move_clock(state, tables, lane, scalar[NEXT_LOOK])
-        steady = look(state, tables, lane)
-        scalar[NEXT_LOOK] += number[CONTROL_PERIOD]
+        steady = look(
+            scalar, number, state.pe[lane], state.task[lane], tables.pe_fact[row],
+            tables.frequency[row], state.cluster[lane], state.frequency_log[lane],
+        )  # fmt: skip
         time = next_time(state, tables, lane)
-        last = min(time, number[HORIZON] - 1) if cut else time
+        last = last_look(number, time)
         if steady and last < NEVER:
-            skip_looks(state, tables, lane, last)
+            skip_looks(scalar, number, state.cluster[lane], last)
     return time
 
 

@@ -38,6 +38,7 @@ from dispatchgym.envs.soc.kernel import (
     cost_so_far,
     inlined,
     is_legal,
+    merged,
     reset_lane,
     rule_action,
     run_rule,
@@ -105,7 +106,9 @@ def play_action(state, tables, outcome, action, lane):
         apply_action(state, tables, lane, action)
         outcome.elapsed[lane] = scalar[NOW] - now
         if state.setting[METERED]:
-            outcome.reward[lane] = -new_cost(state, tables, lane)
+            outcome.reward[lane] = -new_cost(
+                scalar, tables.number[scalar[ROW]], state.meter[lane], state.setting[REWARD]
+            )
         elif state.setting[REWARD] == COMPBONUS_REWARD:
             bonus = COMPLETION_BONUS * (scalar[FINISHED_JOBS] - finished)
             outcome.reward[lane] = bonus - TIME_PENALTY * (scalar[NOW] - now)
@@ -121,11 +124,11 @@ def play_action(state, tables, outcome, action, lane):
 
 
 @compiled
-def new_cost(state, tables, lane):
+def new_cost(scalar, number, meter, reward):
     """Return what has been drawn since this was asked last, or since the beginning."""
-    cost = cost_so_far(state, tables, lane)
-    new = cost - state.meter[lane, TOLD]
-    state.meter[lane, TOLD] = cost
+    cost = cost_so_far(scalar, number, meter, reward)
+    new = cost - meter[TOLD]
+    meter[TOLD] = cost
     return new
 
 
@@ -146,7 +149,7 @@ def write_log(state, outcome, lane):
                 outcome.frequency_log[lane, i, column] = state.frequency_log[lane, i, column]
 
 
-@compiled
+@merged
 def step_lane(state, tables, observation, final, outcome, action, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 

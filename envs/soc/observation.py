@@ -128,18 +128,17 @@ def show_platform(number, real, pe_fact, transfer, pe_x, pe_mask, pe_pe, pe_clus
 
 
 @compiled
-def show_speeds(state, tables, pe_speed, lane):
+def show_speeds(number, pe_fact, frequency, cluster, pe_speed):
     """Write the frequency of each PE over the highest; 1 where frequencies are not known."""
-    row = state.scalar[lane, ROW]
     for p in range(pe_speed.shape[0]):
-        known, highest = p < tables.number[row, PES], 0
+        known, highest = p < number[PES], 0
         pe_speed[p] = known
         if known:
-            c = cluster_of(tables, row, p)
-            for column in range(FIRST_MHZ, tables.frequency.shape[2]):
-                highest = max(highest, tables.frequency[row, c, column])
+            c = cluster_of(pe_fact, p)
+            for column in range(FIRST_MHZ, frequency.shape[1]):
+                highest = max(highest, frequency[c, column])
             if highest > 0:
-                pe_speed[p] = frequency_of(state, tables, lane, c) / highest
+                pe_speed[p] = frequency_of(frequency, cluster, c) / highest
 
 
 @compiled
@@ -411,7 +410,10 @@ def observe(state, tables, observation, lane, fresh):
     show_waiting(scalar, state.executable[lane], task, task_x, per_scale)
     show_pes(scalar, pe, task, observation.pe_x[lane], task_x, pes, per_scale)
     if fresh or tables.number[row, CONTROL_PERIOD] > 0:
-        show_speeds(state, tables, observation.pe_speed[lane], lane)
+        show_speeds(
+            tables.number[row], tables.pe_fact[row], tables.frequency[row], state.cluster[lane],
+            observation.pe_speed[lane],
+        )  # fmt: skip
     first, last = 0, pes
     if not fresh and scalar[CALL] == scalar[SHOWN_CALL] and scalar[STATUS] == RUNNING:
         first, last = scalar[LAST_PE], scalar[LAST_PE] + 1

@@ -144,7 +144,7 @@ def test_schedules_are_valid_on_varied_instances(block):
                     for k, row in zip(kinds, done, strict=True)
                 ]
                 stretched += (done[:, 7] - done[:, 6] > nominal).sum()
-    assert changes > 1000 and stretched > 1000
+    assert changes > 1000 and stretched > 150
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_one_operating_point_is_no_governor():
 
 
 def test_long_waits_cost_no_time():
-    """A billion microseconds between two jobs are 100 million looks."""
+    """A billion microseconds between two jobs are 100 million looks; the second begins slowly."""
     played = run(one_core((0, 20), (10**9, 20)), 0, "met")
-    assert played["tasks"][:, 6:].tolist() == [[0, 20], [10**9, 10**9 + 30]]
+    assert played["tasks"][:, 6:].tolist() == [[0, 20], [10**9, 10**9 + 25]]
     assert validate(one_core((0, 20), (10**9, 20)), played).valid
 
 
