@@ -80,7 +80,7 @@ class PreferenceWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self._simulation = simulation
         simulation.choose_preference(sampler)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step, with the reward weighed."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         vector: npt.NDArray[np.float32] = np.asarray(reward)
