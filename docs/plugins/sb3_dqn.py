@@ -29,6 +29,6 @@ def train(steps, **env):
 
 if __name__ == "__main__":
     found, illegal = train(int(sys.argv[1]), **ENV)
-    print(f"mean return: first 10 {np.mean(found[:10]):.3f}, last 100 {np.mean(found[-100:]):.3f}")
     first, last = np.mean(illegal[:500]), np.mean(illegal[-500:])
     print(f"illegal actions: {first:.0%} of the first 500, {last:.0%} of the last 500")
+    print(f"mean return: first 10 {np.mean(found[:10]):.3f}, last 100 {np.mean(found[-100:]):.3f}")
