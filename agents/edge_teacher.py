@@ -21,13 +21,17 @@ class RolloutTeacher:
     few futures differ by evens out over the states that a student learns from.
     """
 
+    def __init__(self, samples: int) -> None:
+        """`samples` futures are drawn for each decision."""
+        self.samples = samples
+
     def act(self, vec: Any) -> NDArray[np.int64]:
         """Return what greedy_omega does."""
         return vec.rule_action(GUIDE)
 
     def label(self, vec: Any) -> Labels:
         """Return what is lost with each action, in units of the reward; returns unknown."""
-        values = vec.simulation.rollout_values()
+        values = vec.simulation.rollout_values(self.samples)
         legal = vec.action_masks()
         costs = np.full(legal.shape, np.inf, np.float32)
         costs[:, : values.shape[1]] = values.max(axis=1, keepdims=True) - values

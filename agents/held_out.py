@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.mixture import parts_of
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.problems.base import Measure, Problem
 from dispatchgym.configs.schemas import TrainConfig
+from dispatchgym.envs.core.errors import ParameterError
 
 HELD_OUT_SEED = 500_000
 """First seed of these evaluations: they choose the checkpoint `best`, so that no table may use
@@ -32,6 +34,10 @@ class HeldOut:
         chosen = dict(options)
         trained_on = chosen.pop("scenario")
         self.scenario = held_out.scenario or trained_on
+        if len(parts_of(self.scenario)) > 1:
+            raise ParameterError(
+                f"held_out.scenario: found {self.scenario!r}, expected a part of the mixture"
+            )
         if held_out.level is not None:
             chosen = problem.at_level(chosen, held_out.level)
         seeds = tuple(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out.seeds))
@@ -47,7 +53,7 @@ class HeldOut:
         """Do what takes time and is needed once: play the rules, find the references."""
         problem = self.arena.problem
         if not self._rules:
-            for rule in problem.rules():
+            for rule in problem.rules(self.scenario):
                 played = self.arena.run_rule(rule, **problem.options_of_rule(rule))
                 self._rules[rule] = float(np.mean(self._numbers(played)))
             self._references = [problem.held_out_reference(i) for i in self.arena.instances]

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dispatchgym.agents.policy import Observation, as_tensors, mask_logits
+from dispatchgym.envs.core.errors import ParameterError
+
+LOSSES = ("labels", "regret")
+"""Cross-entropy against soft labels, or the mean cost of what the policy draws."""
 
 UNKNOWN = np.nan
 """Value of a teacher that says what to do but not what comes of it."""
@@ -114,6 +118,7 @@ class Imitation:
         optimizer: torch.optim.Optimizer,
         *,
         label_every: int,
+        loss: str,
         temperature: float,
         batch_size: int,
         reuse: float,
@@ -131,6 +136,7 @@ class Imitation:
             network: the student, trained in place.
             optimizer: over the network's weights.
             label_every: decisions between labels of a row.
+            loss: what is minimised, one of `LOSSES`.
             temperature: cost at which a label's weight falls by a factor e.
             batch_size: labels per update.
             reuse: average number of times a label is used.
@@ -139,7 +145,15 @@ class Imitation:
             max_grad_norm: gradients are clipped to this norm.
             device: where the network is.
             rng: for mixing teacher and student and for drawing minibatches.
+
+        Raises:
+            ParameterError: there is no such loss.
         """
+        if loss not in LOSSES:
+            raise ParameterError(
+                f"agent.imitation.loss: found {loss!r}, expected one of {', '.join(LOSSES)}"
+            )
+        self.loss = loss
         self.vec, self.teacher, self.network, self.optimizer = vec, teacher, network, optimizer
         self.label_every = label_every
         self.temperature = temperature
@@ -205,7 +219,10 @@ class Imitation:
         batch = as_tensors(self.buffer.draw(self.batch_size, self.rng), self.device)
         logits, value = self.network(batch)
         logits = mask_logits(logits, batch["action_mask"])
-        policy_loss = label_loss(logits, batch["costs"], self.temperature)
+        if self.loss == "regret":
+            policy_loss = regret_loss(logits, batch["costs"])
+        else:
+            policy_loss = label_loss(logits, batch["costs"], self.temperature)
         value_loss = _known_square_error(value, batch["value"])
         self.optimizer.zero_grad()
         (policy_loss + self.value_coefficient * value_loss).backward()
@@ -231,6 +248,17 @@ def label_loss(logits: Tensor, costs: Tensor, temperature: float) -> Tensor:
     """
     weights = torch.softmax(-costs / temperature, dim=1)
     return -(weights * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def regret_loss(logits: Tensor, costs: Tensor) -> Tensor:
+    """Mean cost of actions drawn from the policy: where all cost the same, nothing is learned.
+
+    Args:
+        logits: (batch, actions) masked.
+        costs: (batch, actions), infinity where illegal.
+    """
+    finite = torch.where(torch.isfinite(costs), costs, torch.zeros_like(costs))
+    return (torch.softmax(logits, dim=1) * finite).sum(dim=1).mean()
 
 
 def _known_square_error(value: Tensor, target: Tensor) -> Tensor:

@@ -40,6 +40,10 @@ class Learner(ABC):
         self.trainer, self.network, self.student = trainer, network, student
         self.forget_gradients()
 
+    def networks(self) -> list[PolicyNetwork]:
+        """Return all networks that compute while learning."""
+        return [self.network]
+
     def state(self) -> dict[str, Tensor]:
         """Return what is needed to go on, besides the network's weights."""
         return optimizer_tensors(self.optimizer)
@@ -63,7 +67,7 @@ class Learner(ABC):
     def prepare(self) -> None:
         """Compile what learning needs, before the clock runs."""
         vec = self.trainer.make_vector(2)
-        vec.step(vec.rule_action(vec.rules[0]))
+        vec.step(vec.action_masks().argmax(axis=1))
 
     @abstractmethod
     def learn(self) -> None:

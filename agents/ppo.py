@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from dispatchgym.agents.learner import Learner, Watch, new_network
+from dispatchgym.agents.mixture import as_sb3
 from dispatchgym.agents.schedules import rate_of
-from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class PPOLearner(Learner):
         vec = trainer.make_vector(agent.num_envs)
         rate = rate_of(agent.learning_rate)
         model = make_ppo(
-            to_sb3(vec),
+            as_sb3(vec),
             self.network,
             self.optimizer,
             lambda: rate(trainer.reinforced),

@@ -30,12 +30,13 @@ from stable_baselines3.common.utils import (
 from torch import Tensor, nn
 
 from dispatchgym.agents.learner import Learner, Watch
+from dispatchgym.agents.mixture import as_sb3
 from dispatchgym.agents.replay import CompactReplayBuffer, Transitions
 from dispatchgym.agents.runs import optimizer_tensors, restore_optimizer
 from dispatchgym.agents.sac_policy import Choice, DiscreteSACPolicy, choose
 from dispatchgym.agents.schedules import rate_of
-from dispatchgym.envs.core.adapters import to_sb3
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.models.registry import PolicyNetwork
 
 if TYPE_CHECKING:
     from dispatchgym.agents.training import Trainer
@@ -365,7 +366,7 @@ def _entropy_coefficient(setting: str | float) -> tuple[bool, float]:
 
 
 class SACLearner(Learner):
-    """Discrete soft actor-critic; actor and critics imitate together.
+    """Discrete soft actor-critic; critics imitate with the actor where returns are told.
 
     The replay buffer is not kept in checkpoints: a run that is resumed first plays until it holds
     `learning_starts` steps again.
@@ -379,7 +380,7 @@ class SACLearner(Learner):
         rate, (first, last) = rate_of(agent.learning_rate), agent.entropy
         self.model = DiscreteSAC(
             DiscreteSACPolicy,
-            to_sb3(trainer.make_vector(agent.num_envs)),
+            as_sb3(trainer.make_vector(agent.num_envs)),
             learning_rate=lambda _: rate(trainer.reinforced),
             critic_learning_rate=lambda _: agent.critic_rate * rate(trainer.reinforced),
             target_entropy=lambda _: first + (last - first) * trainer.reinforced,
@@ -403,7 +404,14 @@ class SACLearner(Learner):
         )
         self.model.set_logger(trainer.logger)
         self._updates = 0
-        super().__init__(trainer, self.model.policy.actor, self.model.policy)
+        policy = self.model.policy
+        critics_too = agent.imitation.value_coefficient > 0
+        super().__init__(trainer, policy.actor, policy if critics_too else policy.actor)
+
+    def networks(self) -> list[PolicyNetwork]:
+        """Return actor, critics and their slow copies."""
+        modules = self.model.policy.modules()
+        return [module for module in modules if isinstance(module, PolicyNetwork)]
 
     @property
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -417,7 +425,8 @@ class SACLearner(Learner):
 
     def state(self) -> dict[str, Tensor]:
         """Return actor, critics and their slow copies, the temperature and all optimisers."""
-        found = {f"policy.{key}": value for key, value in self.student.state_dict().items()}
+        weights = self.model.policy.state_dict()
+        found = {f"policy.{key}": value for key, value in weights.items()}
         found["log_alpha"] = self.model.log_alpha.detach()
         found["updates"] = torch.tensor(self._updates + self.model._n_updates)
         for name, optimizer in self._optimizers.items():
@@ -426,8 +435,8 @@ class SACLearner(Learner):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what `state` gave."""
-        weights = self.student.state_dict()
-        self.student.load_state_dict({key: state[f"policy.{key}"] for key in weights})
+        policy = self.model.policy
+        policy.load_state_dict({key: state[f"policy.{key}"] for key in policy.state_dict()})
         self.model.log_alpha.data.copy_(state["log_alpha"])
         self._updates = int(state["updates"])
         for name, optimizer in self._optimizers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dispatchgym.agents.evolution import IndexLearner
 from dispatchgym.agents.held_out import HeldOut
 from dispatchgym.agents.imitation import Imitation, Teacher
 from dispatchgym.agents.learner import Learner
+from dispatchgym.agents.mixture import MixedTeacher, Mixture, parts_of
 from dispatchgym.agents.policy import Policy, choose_device
 from dispatchgym.agents.ppo import PPOLearner
 from dispatchgym.agents.problems import find_problem
@@ -30,7 +31,6 @@ from dispatchgym.agents.schedules import rate_of
 from dispatchgym.agents.threads import use_threads
 from dispatchgym.configs.schemas import IndexConfig, PPOConfig, SACConfig, TrainConfig
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
-from dispatchgym.models.registry import PolicyNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.bfloat16 = use_bfloat16(config.reduced_precision)
         self.progress = Progress()
+        self._started = time.perf_counter()
         self.teacher: Teacher | None = None
         self.latest: dict[str, float] = {}
         self.best = float("inf")
@@ -101,6 +102,8 @@ class Trainer:
         self.learner = LEARNERS[type(config.agent)](self)
         if resume is not None:
             self._load(resume)
+        elif config.begin_with:
+            self._begin_with(config.begin_with)
         self._started = time.perf_counter() - self.progress.seconds
 
     # --- progress ---
@@ -184,6 +187,17 @@ class Trainer:
         )
         self.folder.save(name, checkpoint)
 
+    def _begin_with(self, name: str) -> None:
+        """Take over the weights of a policy.
+
+        Raises:
+            CheckpointError: there is none, or it is of another network.
+        """
+        found = Policy.load(name, self.config.device)
+        if (found.file.network, found.file.settings) != (self.file.network, self.file.settings):
+            raise CheckpointError(f"begin_with: {name} is not of this run's network")
+        self.learner.network.load_state_dict(found.network.state_dict())
+
     def _load(self, folder: RunFolder) -> None:
         if not folder.has_checkpoint("last"):
             raise CheckpointError(f"{folder.path}: holds no checkpoint to resume from")
@@ -225,18 +239,32 @@ class Trainer:
         """Solve and compile what the phases need before the clock runs."""
         self.report("compile", 0.0, 0.0, {})
         if hasattr(self.config.agent, "imitation"):
-            self.teacher, self.changes = self.problem.make_teacher(self.config)
+            self.teacher, self.changes = self._make_teacher()
         if self.teacher is not None:
             self.teacher.label(self.make_vector(2, **self.changes))
         self.learner.prepare()
         self.held_out.prepare()
         self._started = time.perf_counter() - self.progress.seconds
 
+    def _make_teacher(self) -> tuple[Teacher | None, dict[str, Any]]:
+        """Return the teacher, or one for each scenario of a mixture, and options it needs."""
+        names = parts_of(self.config.agent.imitation.teacher)
+        if len(names) == 1:
+            return self.problem.make_teacher(self.config)
+        found = []
+        for name in names:
+            imitation = replace(self.config.agent.imitation, teacher=name)
+            agent = replace(self.config.agent, imitation=imitation)
+            found.append(self.problem.make_teacher(replace(self.config, agent=agent)))
+        changes = {key: value for _, options in found for key, value in options.items()}
+        return MixedTeacher([teacher for teacher, _ in found if teacher is not None]), changes
+
     def draw_schedule(self, policy: Policy, path: Path) -> None:
         """Draw the first held-out episode; put pictures into TensorBoard."""
         instance, episode = self.held_out.first_episode(policy)
         measure = self.held_out.measure
-        score = f"{measure.words} {measure.score_text(episode.objective)}"
+        found = self.held_out.arena.measure
+        score = f"{found.words} {found.score_text(episode.objective)}"
         title = f"{policy.name}: {instance.name}, {score}"
         figure = self.problem.draw(instance, episode.schedule, path, title)
         self.logger.record("pictures/schedule", Figure(figure, close=True))
@@ -245,26 +273,34 @@ class Trainer:
         self.logger.dump(self.progress.decisions)
 
     def make_vector(self, lanes: int, **changes: Any) -> Any:
-        """Return the training environment with so many lanes, seeded and reset."""
-        vec = gym.make_vec(
-            self.problem.env_id,
-            num_envs=lanes,
-            vectorization_mode="vector_entry_point",
-            autoreset_mode="SameStep",
-            copy=False,
-            invalid_action="raise",
-            **{**self.options, **changes},
-        ).unwrapped
+        """Return the training environment with so many lanes, seeded and reset.
+
+        The scenarios of a mixture have as many lanes each, up to one.
+        """
+        scenarios = parts_of(self.options["scenario"])
+        lanes = max(lanes, len(scenarios))
+        rows = np.diff(np.linspace(0, lanes, len(scenarios) + 1).astype(int))
         # Large seeds, other ones after each resume; evaluation seeds are small.
         entropy = np.random.SeedSequence([self.config.seed, self.progress.decisions])
-        vec.reset(seed=int(entropy.generate_state(1, np.uint64)[0] >> 2) | 1 << 61)
-        return vec
+        parts = []
+        for number, scenario in zip(rows.tolist(), scenarios, strict=True):
+            vec = gym.make_vec(
+                self.problem.env_id,
+                num_envs=number,
+                vectorization_mode="vector_entry_point",
+                autoreset_mode="SameStep",
+                copy=False,
+                invalid_action="raise",
+                **{**self.options, "scenario": scenario, **changes},
+            ).unwrapped
+            vec.reset(seed=int(entropy.generate_state(1, np.uint64)[0] >> 2) | 1 << 61)
+            parts.append(vec)
+        return parts[0] if len(parts) == 1 else Mixture(parts)
 
     @contextmanager
     def precision(self, reduced: bool) -> Iterator[None]:
         """Compute in bfloat16, or in float32 as the finished policy will."""
-        modules = self.learner.student.modules()
-        parts = [part for part in modules if isinstance(part, PolicyNetwork)]
+        parts = self.learner.networks()
         before = parts[0].reduced_precision
         for part in parts:
             part.reduced_precision = reduced
@@ -285,6 +321,7 @@ class Trainer:
             self.learner.student,
             self.learner.optimizer,
             label_every=settings.label_every,
+            loss=settings.loss,
             temperature=settings.temperature,
             batch_size=settings.batch_size,
             reuse=settings.reuse,

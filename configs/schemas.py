@@ -236,6 +236,7 @@ class EdgeOffloadingModelConfig:
     hidden: int = 64
     layers: int = 2
     sharpness: float = 10.0
+    leads: bool = True
 
 
 @dataclass
@@ -275,6 +276,8 @@ class ImitationConfig:
             promise before it counts as better.
         label_every: the teacher labels each lane at every such decision.
         student_from: share of the imitation after which the student alone acts; `inf`: never.
+        loss: `labels` (cross-entropy) or `regret` (mean cost of what the policy draws; it goes on
+            best from a policy that is good already).
         temperature: softness of the labels; an action whose outcome is worse than the best one
             by this fraction has its weight divided by e.
         batch_size: labelled decisions per update.
@@ -284,7 +287,7 @@ class ImitationConfig:
         instances: for `exact` and the planners of the fleet: how many instances are solved.
         solve_seconds: for `exact`: time limit for each of them.
         iterations: for `plan`: constructions (VM rescheduling) or moves (system on chip) of the
-            search at each decision.
+            search at each decision; for `rollout` of edge offloading: futures that are drawn.
         checkpoint: for `index`: name or folder of the index policy.
         learning_rate: over the imitation phase.
     """
@@ -297,6 +300,7 @@ class ImitationConfig:
     margin: float = 0.0
     label_every: int = 3
     student_from: float = 0.25
+    loss: str = "labels"
     temperature: float = 0.005
     batch_size: int = 128
     reuse: float = 3.0
@@ -443,6 +447,7 @@ class TrainConfig:
 
     Attributes:
         experiment_name: folder of the run under `runs`.
+        begin_with: name or folder of a policy whose weights the network begins with; "" for none.
         seed: of everything random in the training.
         device: `auto`, `cpu`, `cuda`, ...
         threads: torch threads; 0 leaves torch's choice.
@@ -456,6 +461,7 @@ class TrainConfig:
     agent: Any = MISSING
     model: Any = MISSING
     experiment_name: str = "default"
+    begin_with: str = ""
     seed: int = 0
     device: str = "auto"
     threads: int = 1

@@ -63,17 +63,17 @@ class Units:
 def placement_costs(observation: Mapping[str, Tensor], units: Units) -> Tensor:
     """Return what is told of each placement, (B, S, COSTS).
 
-    On drone fleets delays are not what counts: there only the hint, what DEMS would do.
+    On drone fleets delays are not what counts, but what DEMS would do, which is the hint.
     """
     servers = observation["servers"]
-    slots = (observation["context"][:, layout.SCENARIO] != layout.DEMS).unsqueeze(1)
+    fleet = (observation["context"][:, layout.SCENARIO] == layout.DEMS).unsqueeze(1)
     delay = servers[:, :, layout.OWN_DELAY] + servers[:, :, layout.EXTRA_DELAY]
     place = torch.arange(servers.shape[1], device=servers.device)
     other = observation["task"][:, layout.PREFERRED].unsqueeze(1) != place
     costs = [
-        delay / units.seconds * slots,
-        servers[:, :, layout.ENERGY] / units.joules * slots,
-        other.to(servers.dtype),
+        delay / units.seconds * ~fleet,
+        servers[:, :, layout.ENERGY] / units.joules * ~fleet,
+        (other & fleet).to(servers.dtype),
     ]
     return torch.stack(costs, dim=2)
 
@@ -152,18 +152,25 @@ class EdgeOffloadingNetwork(PolicyNetwork):
     """Logits over servers, drop and hold, and a value; as a critic with several heads too."""
 
     keys = ("servers", "task", "preference", "context", "action_mask")
-    critic_settings: ClassVar[Mapping[str, float]] = {"sharpness": 1.0}
+    critic_settings: ClassVar[Mapping[str, float]] = {"sharpness": 1.0, "leads": False}
 
     def __init__(
-        self, *, hidden: int = 64, layers: int = 2, sharpness: float = 10.0, outputs: int = 1
+        self,
+        *,
+        hidden: int = 64,
+        layers: int = 2,
+        sharpness: float = 10.0,
+        leads: bool = True,
+        outputs: int = 1,
     ) -> None:
         """Build the network.
 
         Args:
             hidden: width of the layers, 4 to 1024.
             layers: times that servers tell each other, 0 to 16.
-            sharpness: logits that a cost of 1 takes off at first, 0 to 1000. Of a critic 1: what
-                a placement costs at once is known exactly.
+            sharpness: logits that a cost of 1 takes off at first, 0 to 1000.
+            leads: go by how far the weighted cost of a server lies above the least one, with long
+                leads drawn in. Not of a critic: what a placement costs at once is known to it.
             outputs: heads, 1 to 16: 1, or for two objectives and the entropy 3.
 
         Raises:
@@ -178,7 +185,7 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}, expected {least} to {most}")
         super().__init__()
-        self.outputs, self.sharpness = outputs, sharpness
+        self.outputs, self.sharpness, self.leads = outputs, sharpness, leads
         self.server_in = nn.Linear(SERVER_FEATURES, hidden)
         self.global_in = nn.Linear(GLOBAL_FEATURES, hidden)
         self.exchanges = nn.ModuleList(Exchange(hidden) for _ in range(layers))
@@ -216,14 +223,18 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             score = self.score(state + self.score_whole(pooled).unsqueeze(1)).float()
             others, value = self.others(pooled).float(), self.value(pooled).float()
         others = others.unflatten(1, (2, self.outputs)) + self._hinted(observation)
-        logits = torch.cat([score + self._direct(costs, observation), others], dim=1)
+        logits = torch.cat([score + self._direct(costs, observation, exists), others], dim=1)
         value = VALUE_SCALE * value
         return (logits, value) if self.outputs > 1 else (logits.squeeze(2), value.squeeze(1))
 
-    def _direct(self, costs: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+    def _direct(self, costs: Tensor, observation: Mapping[str, Tensor], exists: Tensor) -> Tensor:
         """Return what costs take off the scores, (B, S, outputs)."""
         if self.outputs == 1:
             costs = weigh(costs, observation["preference"])
+        if self.leads:
+            together, hint = costs.split([layout.OBJECTIVES, 1], dim=2)
+            lead = squash(beyond_least(together.sum(dim=2, keepdim=True), exists))
+            costs = torch.cat([lead, torch.zeros_like(lead), hint], dim=2)
         return self.sharpness * costs @ self.direct
 
     def _hinted(self, observation: Mapping[str, Tensor]) -> Tensor:
@@ -333,7 +344,8 @@ class EdgeOffloadingConvNetwork(PolicyNetwork):
         self.body = nn.Sequential(*blocks, nn.Linear(channels, channels), nn.ReLU())
         self.server_in = nn.Linear(PUBLISHED_COLUMNS + layout.OBJECTIVES, channels)
         blocks = [Residual(hidden) for _ in range(3)]
-        self.whole = nn.Sequential(nn.Linear(servers * channels, hidden), *blocks)
+        first, last = nn.Linear(servers * channels, hidden), nn.Linear(hidden, hidden)
+        self.whole = nn.Sequential(first, *blocks, last, nn.LeakyReLU(0.1))
         self.heads = nn.Linear(hidden, (servers + 3) * outputs)
 
     def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

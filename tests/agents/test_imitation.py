@@ -7,12 +7,14 @@ from dispatchgym.agents.imitation import (
     LabelBuffer,
     RuleTeacher,
     label_loss,
+    regret_loss,
 )
 from dispatchgym.agents.job_shop_teachers import (
     RolloutTeacher,
     ShopRuleTeacher,
     rewards_to_come,
 )
+from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.models import build_network
 
 
@@ -21,6 +23,7 @@ def make_imitation(vec, teacher, **changes):
     network = build_network("job_shop", {"hidden": 16, "layers": 1})
     settings = {
         "label_every": 2,
+        "loss": "labels",
         "temperature": 0.005,
         "batch_size": 32,
         "reuse": 4.0,
@@ -102,6 +105,37 @@ def test_equal_costs_share_the_label():
     one_sided = torch.tensor([[6.0, 0.0, -1e8, -9.0]])
     assert label_loss(spread, costs, 0.01) < label_loss(one_sided, costs, 0.01)
     assert label_loss(spread, costs, 0.01).item() == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_the_regret_is_the_mean_cost_of_what_is_drawn():
+    costs = torch.tensor([[0.0, 2.0, torch.inf], [1.0, 0.0, 4.0]])
+    logits = torch.tensor([[0.0, 0.0, -1e8], [0.0, np.log(2), 0.0]], requires_grad=True)
+    loss = regret_loss(logits, costs)
+    # 0 and 2, each as likely; 1, 0 and 4 with 1/4, 1/2 and 1/4.
+    assert loss.item() == pytest.approx((1.0 + 1.25) / 2)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+    even = torch.zeros(1, 2, requires_grad=True)
+    regret_loss(even, torch.zeros(1, 2)).backward()
+    assert not even.grad.any()
+
+
+def test_an_unknown_loss_is_refused(make_vec):
+    vec = make_vec()
+    with pytest.raises(ParameterError, match=r"imitation.loss: found 'squares'"):
+        make_imitation(vec, RuleTeacher("mwkr"), loss="squares")
+
+
+def test_the_student_learns_a_rule_by_regret(make_vec):
+    vec = make_vec()
+    vec.reset(seed=0)
+    imitation = make_imitation(vec, RuleTeacher("mwkr"), loss="regret")
+    first = None
+    for _ in range(60):
+        imitation.collect(0.0)
+        record = imitation.update()
+        first = first or record
+    assert record["regret"] < 0.7 * first["regret"]
 
 
 def test_the_buffer_keeps_the_latest_rows():
