@@ -281,6 +281,8 @@ class _Run:
         """Return the changes of frequencies; there are none without a governor."""
         if not self.governed and "frequencies" not in schedule:
             return []
+        if _array(schedule, "frequencies").size == 0:
+            return []
         changes = [_Change(*row) for row in _read_rows(schedule, "frequencies", FREQUENCY_COLUMNS)]
         if changes and not self.governed:
             raise _Malformed(f"frequencies: found {len(changes)}, expected none without a governor")

@@ -400,4 +400,4 @@ def test_wrong_arguments():
 
 
 def test_every_code_is_explained():
-    assert list(VIOLATION_CODES) == ["malformed", *(f"V{rule}" for rule in range(1, 12))]
+    assert list(VIOLATION_CODES) == ["malformed", *(f"V{rule}" for rule in range(1, 13))]
