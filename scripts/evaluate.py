@@ -69,12 +69,13 @@ def _levels(plain: dict[str, Any], problem: Problem) -> list[float] | None:
 
 
 def _limit_threads(threads: int) -> None:
-    """Set torch's threads where a policy has loaded it."""
+    """Set the threads of torch and of the kernels where a policy has loaded torch."""
     if threads < 0:
         raise EvaluationError(f"threads: found {threads}, expected 0 (torch's choice) or more")
-    torch = sys.modules.get("torch")
-    if torch is not None and threads:
-        torch.set_num_threads(threads)
+    if "torch" in sys.modules:
+        from dispatchgym.agents.threads import use_threads
+
+        use_threads(threads)
 
 
 def _deliver(result: EvaluationResult, out: str | None, pictures: str | None) -> None:
