@@ -265,7 +265,7 @@ class ImitationConfig:
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
             the job shop, `plan` for VM rescheduling and the system on chip, `index` and the
-            planners (`mpc`) for the fleet, `rollout` for edge offloading.
+            planners (`mpc`) for the fleet, `rollout` for edge offloading, `optimal` for edge plans.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an

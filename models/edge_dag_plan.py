@@ -94,8 +94,8 @@ class EdgeDagPlanNetwork(PolicyNetwork):
         with torch.no_grad():
             self.direct.weight.zero_()
             self.direct.weight[0, -1] = -TRUST
-            self.score[2].weight.zero_()
-            self.score[2].bias.zero_()
+            for parameter in self.score[2].parameters():
+                parameter.zero_()
 
     def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Score the actions of a batch of observations.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,52 +43,54 @@ _SERVER_FIELDS = {
     "downlink_bytes_per_s": "downlink",
 }
 _TOP = ("format", "name", "device", "servers", "tasks", "edges")
+_CHOICE = re.compile(r"(?P<file>.+\.csv):(?P<tasks>\d+)(?:-(?P<graph>\d+))?", re.IGNORECASE)
 _COLUMNS = ("set_n", "graph", "task", "size_bytes", "out_bytes", "children")
 
 
-def load(path: str | os.PathLike[str], graph: str | None = None) -> Instance:
+def load(path: str | os.PathLike[str]) -> Instance:
     """Read the instance in a file.
 
     Args:
-        path: JSON file of the format ``edge-dag-plan/1``, or a table of DRLTO's graphs (.csv).
-        graph: of a table with several graphs: which one, as in ``"15/3"`` for graph 3 of those
-            with 15 tasks.
+        path: JSON file of the format ``edge-dag-plan/1``, or a table of DRLTO's graphs (.csv). Of a
+            table with several graphs, ``graphs.csv:15-3`` is graph 3 of those with 15 tasks.
 
     Raises:
         InstanceFormatError: the file cannot be read or is no such instance; the message names
             file and line, or field.
     """
     found = load_all(path)
-    if graph is None and len(found) == 1:
-        return found[0]
-    if graph is None:
+    if len(found) > 1:
         raise InstanceFormatError(
-            f"{os.fspath(path)}: found {len(found)} graphs, expected one, or an argument graph "
-            'that names one, as in "15/3"; load_all reads all'
+            f"{os.fspath(path)}: found {len(found)} graphs, expected one, as {found[0].name!r} is "
+            f"named by graphs.csv:{found[0].num_tasks}-0; load_all reads all"
         )
-    wanted = "drlto-test-n{}-g{}".format(*graph.split("/")) if graph.count("/") == 1 else graph
-    for instance in found:
-        if instance.name == wanted:
-            return instance
-    raise InstanceFormatError(f"{os.fspath(path)}: found no graph {graph!r}")
+    return found[0]
 
 
 def load_all(path: str | os.PathLike[str]) -> list[Instance]:
     """Read all instances of a file: one of a JSON file, one for each graph of a table.
 
+    Args:
+        path: as of `load`; ``graphs.csv:15`` are the graphs of a table with 15 tasks.
+
     Raises:
         InstanceFormatError: see `load`.
     """
     source = os.fspath(path)
+    chosen = None if os.path.exists(source) else _CHOICE.fullmatch(source)
+    file = chosen["file"] if chosen else source
     try:
-        if os.path.getsize(source) > MAX_BYTES:
-            raise InstanceFormatError(f"{source}: larger than {MAX_BYTES} bytes")
-        text = Path(source).read_text(encoding="utf-8")
+        if os.path.getsize(file) > MAX_BYTES:
+            raise InstanceFormatError(f"{file}: larger than {MAX_BYTES} bytes")
+        text = Path(file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InstanceFormatError(f"{source}: cannot be read: {error}") from None
-    if Path(source).suffix.lower() == ".csv":
-        return _table(text, source)
-    return [loads(text, source)]
+        raise InstanceFormatError(f"{file}: cannot be read: {error}") from None
+    if Path(file).suffix.lower() != ".csv":
+        return [loads(text, file)]
+    found = _table(text, file, chosen["tasks"] if chosen else None, chosen and chosen["graph"])
+    if not found:
+        raise InstanceFormatError(f"{source}: found no such graph, expected at least one")
+    return found
 
 
 def loads(text: str, source: str = "<string>") -> Instance:
@@ -258,17 +261,16 @@ def _edge(value: object, index: int) -> list[int]:
 # ---------------------------------------------------------------- the table
 
 
-def _table(text: str, source: str) -> list[Instance]:
-    """Return the graphs of a table, in the order of the file."""
+def _table(text: str, source: str, tasks: str | None, graph: str | None) -> list[Instance]:
+    """Return the graphs of a table in the order of the file, or only those that were chosen."""
     reader = csv.DictReader(text.splitlines())
     missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise InstanceFormatError(f"{source}: line 1: found no column {missing[0]!r}")
     graphs: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for row in reader:
-        graphs.setdefault((row["set_n"], row["graph"]), []).append((reader.line_num, row))
-    if not graphs:
-        raise InstanceFormatError(f"{source}: found no graph, expected at least one")
+        if tasks in (None, row["set_n"]) and graph in (None, row["graph"]):
+            graphs.setdefault((row["set_n"], row["graph"]), []).append((reader.line_num, row))
     try:
         return [_graph(*name, rows) for name, rows in graphs.items()]
     except InstanceError as error:

@@ -209,7 +209,8 @@ def _draw(instance: Instance, schedule: Schedule, title: str | None) -> Figure:
     from matplotlib.figure import Figure
 
     rows = len(_rows(instance))
-    figure = Figure((10, 3.6 + 0.42 * rows), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure((10, 3.6 + 0.42 * rows), dpi=DOTS_PER_INCH)
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.1, top=0.93, hspace=0.04)
     graph, chart = figure.subplots(2, 1, height_ratios=[2.4, 0.42 * rows + 0.6])
     _draw_graph(graph, instance, schedule)
     _draw_chart(chart, instance, schedule)
@@ -250,7 +251,8 @@ def _draw_graph(axes: Axes, instance: Instance, schedule: Schedule) -> None:
         zorder=3,
     )
     for task, (x, y) in enumerate(where.tolist()):
-        axes.text(x, y, str(task), ha="center", va="center", fontsize=7, zorder=4)
+        ink = "white" if places[task] > 0 else "black"
+        axes.text(x, y, str(task), ha="center", va="center", fontsize=7, color=ink, zorder=4)
     axes.margins(0.06, 0.2)
     axes.set_axis_off()
 

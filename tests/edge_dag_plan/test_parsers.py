@@ -88,11 +88,12 @@ def test_a_table_of_graphs(tmp_path):
     both = TABLE + "2,7,0,1000,0.1,500,\n"
     path = table(tmp_path, both)
     assert [found.name for found in load_all(path)] == ["drlto-test-n2-g0", "drlto-test-n2-g7"]
-    assert load(path, "2/7").num_tasks == 1
+    assert load(f"{path}:2-7").num_tasks == 1
+    assert len(load_all(f"{path}:2")) == 2
     with pytest.raises(InstanceFormatError, match="found 2 graphs, expected one"):
         load(path)
-    with pytest.raises(InstanceFormatError, match="found no graph '2/9'"):
-        load(path, "2/9")
+    with pytest.raises(InstanceFormatError, match="csv:2-9: found no such graph"):
+        load(f"{path}:2-9")
 
 
 def test_edges_that_a_table_has_twice_count_once(tmp_path):
@@ -104,7 +105,7 @@ def test_edges_that_a_table_has_twice_count_once(tmp_path):
     ("text", "message"),
     [
         ("a,b\n1,2\n", "line 1: found no column 'set_n'"),
-        (HEADER, "found no graph"),
+        (HEADER, "found no such graph"),
         (TABLE.replace("3000", "-3"), "line 3, size_bytes: found '-3'"),
         (TABLE.replace("2,0,1,", "2,0,2,"), "line 3, task: found '2', expected 1"),
         (TABLE.replace("500,1\n", "500,5\n"), r"graph drlto-test-n2-g0: edges\[0\]: found 0 -> 5"),
@@ -122,7 +123,7 @@ def test_the_published_graphs_can_be_read():
     found = load_all(GRAPHS)
     assert len(found) == 500
     assert sorted({instance.num_tasks for instance in found}) == [10, 15, 20, 30, 50]
-    assert load(GRAPHS, "15/3") == found[103]
+    assert load(f"{GRAPHS}:15-3") == found[103]
     assert np.mean([instance.local_latency for instance in found[:100]]) == pytest.approx(
         723.143, abs=1e-3
     )
