@@ -14,6 +14,7 @@ COMMANDS = {
     "benchmark": "measure how fast an environment steps",
     "speed_book": "measure every problem, and other environments beside them",
     "throughput": "measure how fast agents train, and where the time goes",
+    "curves": "draw the learning curves of several runs",
     "render": "draw a schedule (.png) or film an episode (.gif)",
 }
 """Command, which is also its module's name -> what it does."""

@@ -1,7 +1,7 @@
 import matplotlib.image
 import numpy as np
 
-from dispatchgym.agents.curves import draw_learning_curve, learning_curve
+from dispatchgym.agents.curves import comparison, draw_learning_curve, learning_curve
 
 HISTORY = [
     {"phase": "imitation", "seconds": 0.0, "objective": 900.0, "best_rule": 800.0},
@@ -25,3 +25,21 @@ def test_the_picture_is_written_whole(tmp_path):
     path = draw_learning_curve(HISTORY, "makespan", tmp_path / "curve.png")
     assert matplotlib.image.imread(path).std() > 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_runs_of_an_agent_share_a_line_and_a_band():
+    def run(agent, offset):
+        history = [
+            {"decisions": 100.0 * i, "objective": 50.0 - i + offset, "best_rule": 40.0}
+            for i in range(4)
+        ]
+        return {"agent": {"name": agent}}, history
+
+    runs = [run("sac", 0.0), run("ppo", 5.0), run("sac", 2.0), run("sac", 1.0)]
+    axes = comparison(runs, "delay").axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["PPO, 1 seeds", "SAC, 3 seeds", "best rule"]
+    assert list(axes.lines[1].get_xdata()) == [0.0, 100.0, 200.0, 300.0]
+    assert list(axes.lines[1].get_ydata()) == [51.0, 50.0, 49.0, 48.0]
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert band.min() == 47.0 and band.max() == 52.0

@@ -49,8 +49,8 @@ def call(
 
 def first_setting(name: str) -> str:
     """Return how the settings of a command begin."""
-    several = name in ("speed_book", "throughput")
-    return "problems: null" if several else "env:\n  name: job_shop"
+    others = {"speed_book": "problems: null", "throughput": "problems: null", "curves": "runs: ???"}
+    return others.get(name, "env:\n  name: job_shop")
 
 
 def test_list_of_commands(call: Call) -> None:
