@@ -23,7 +23,7 @@ from dispatchgym.envs.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from dispatchgym.agents.training import Trainer
-    from dispatchgym.configs.schemas import IndexConfig
+    from dispatchgym.configs.schemas import TrainConfig
 
 FloatArray = NDArray[np.float64]
 
@@ -46,17 +46,22 @@ class Playground(Protocol):
         ...
 
 
-def playgrounds_of(agent: IndexConfig, make: Callable[[str, int], Playground]) -> list[Playground]:
+def playgrounds_of(config: TrainConfig, make: Callable[[str, int], Playground]) -> list[Playground]:
     """Return the playgrounds that a configuration names.
 
     Args:
-        agent: with scenarios and numbers of episodes.
+        config: of a training; its agent has scenarios and numbers of episodes.
         make: makes one from a scenario and a number of episodes.
 
     Raises:
-        ParameterError: there are more of the ones than of the others.
+        ParameterError: there are more scenarios than numbers or the other way round, or the
+            network is none whose weights a kernel plays with.
     """
-    scenarios, episodes = agent.scenarios, agent.episodes
+    wanted = f"{config.env.name}_index"
+    if config.model.name != wanted:
+        raise ParameterError(f"model: found {config.model.name!r}, agent=index trains {wanted!r}")
+    scenarios = config.agent.scenarios or [config.env.scenario]
+    episodes = config.agent.episodes
     if len(scenarios) != len(episodes):
         raise ParameterError(
             f"agent.episodes: found {episodes}, expected one number for each of {scenarios}"

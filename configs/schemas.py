@@ -392,7 +392,7 @@ class IndexConfig:
     """`agent=index`: an index policy inside the kernel, trained by evolution strategies.
 
     Attributes:
-        scenarios: random scenarios; the score is the mean over them.
+        scenarios: random scenarios; the score is the mean over them. None: the training's own.
         episodes: how many of each of them are played.
         pairs: opposite changes of the weights that are tried in a step.
         deviation: standard deviation of a change of each weight.
@@ -401,7 +401,7 @@ class IndexConfig:
     """
 
     name: str = "index"
-    scenarios: list[str] = field(default_factory=lambda: ["uam-8x40"])
+    scenarios: list[str] = field(default_factory=list)
     episodes: list[int] = field(default_factory=lambda: [24])
     pairs: int = 24
     deviation: float = 0.08

@@ -303,7 +303,7 @@ class JobShop(Problem):
 
         options = self.training_options(asdict(config.env))
         return playgrounds_of(
-            config.agent,
+            config,
             lambda scenario, count: IndexShops(count, **{**options, "scenario": scenario}),
         )
 

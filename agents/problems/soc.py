@@ -265,7 +265,7 @@ class SoC(Problem):
         from dispatchgym.agents.evolution import playgrounds_of
         from dispatchgym.envs.soc.index import IndexRuns
 
-        return playgrounds_of(config.agent, IndexRuns)
+        return playgrounds_of(config, IndexRuns)
 
     # --- speed ---
 

@@ -256,7 +256,7 @@ class UAM(Problem):
         from dispatchgym.agents.evolution import playgrounds_of
         from dispatchgym.envs.uam.index import IndexDays
 
-        return playgrounds_of(config.agent, IndexDays)
+        return playgrounds_of(config, IndexDays)
 
     # --- speed ---
 

@@ -194,8 +194,18 @@ def test_an_index_policy_is_bred_and_resumed(tmp_path):
 def test_problems_without_an_index_policy_say_so(tmp_path):
     register_schemas()
     with initialize_config_module("dispatchgym.configs", version_base="1.3"):
-        composed = compose("train", ["env=job_shop", "agent=index", f"runs={tmp_path}"])
-    with pytest.raises(ParameterError, match="env=job_shop has none"):
+        composed = compose(
+            "train", ["env=edge_dag_plan", "env.reward=scalar", "agent=index", f"runs={tmp_path}"]
+        )
+    with pytest.raises(ParameterError, match="env=edge_dag_plan has none"):
+        Trainer(OmegaConf.to_object(composed), None, silent).run()
+
+
+def test_other_networks_are_not_bred(tmp_path):
+    register_schemas()
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        composed = compose("train", ["env=uam", "agent=index", f"runs={tmp_path}"])
+    with pytest.raises(ParameterError, match="model: found 'uam', agent=index trains 'uam_index'"):
         Trainer(OmegaConf.to_object(composed), None, silent).run()
 
 
