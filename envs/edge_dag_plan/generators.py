@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -150,23 +151,23 @@ class Generator(Protocol):
         """Return the instance of a seed (an integer in 0..2^64-1), always the same one."""
 
 
-class PlanGenerator:
+class PlanGenerator(ABC):
     """A source whose instances the kernel can draw by itself."""
 
     label: str
 
     @property
+    @abstractmethod
     def limits(self) -> Limits:
         """Largest sizes of any instance."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draws(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return what is drawn from, as `plans.draw_plan` takes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hardware(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return device and servers as the kernel takes them; servers may be drawn over."""
-        raise NotImplementedError
 
     def generate(self, seed: int) -> Instance:
         """Return the instance of a seed in 0..2^64-1."""
