@@ -72,7 +72,7 @@ def comparison(
     """Mean objective on held-out instances against decisions: a line for each agent.
 
     A line is the median of the agent's runs, which differ by their seeds; its band goes from the
-    best to the worst of them.
+    best to the worst of them. What they begin with, untrained, may lie far outside the picture.
 
     Args:
         runs: configuration and history of each run.
@@ -82,16 +82,19 @@ def comparison(
 
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
+    learned = [runs[0][1][-1]["best_rule"]]
     for agent in sorted({config["agent"]["name"] for config, _ in runs}):
         chosen = [history for config, history in runs if config["agent"]["name"] == agent]
         steps, scores = common_grid(chosen)
         label = f"{WORDS.get(agent, agent)}, {len(chosen)} seeds"
+        learned.extend(scores[:, 1:].ravel())
         axes.plot(steps, np.median(scores, axis=0), color=PHASES.get(agent), label=label)
         axes.fill_between(
             steps, scores.min(axis=0), scores.max(axis=0), color=PHASES.get(agent), alpha=0.2
         )
-    axes.axhline(runs[0][1][-1]["best_rule"], color="black", linestyle="--", label="best rule")
-    axes.set_yscale("log")
+    axes.axhline(learned[0], color="black", linestyle="--", label="best rule")
+    margin = 0.05 * (max(learned) - min(learned))
+    axes.set_ylim(min(learned) - margin, max(learned) + margin)
     axes.set_xlabel("decisions of all environments together")
     axes.set_ylabel(f"mean {words}, held-out instances")
     axes.spines[["top", "right"]].set_visible(False)

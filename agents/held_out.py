@@ -10,13 +10,18 @@ import numpy as np
 from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.mixture import parts_of
 from dispatchgym.agents.policy import Policy
-from dispatchgym.agents.problems.base import Measure, Problem
+from dispatchgym.agents.problems.base import Measure, Problem, VectorMeasure
 from dispatchgym.configs.schemas import TrainConfig
 from dispatchgym.envs.core.errors import ParameterError
 
 HELD_OUT_SEED = 500_000
 """First seed of these evaluations: they choose the checkpoint `best`, so that no table may use
 their episodes."""
+
+
+def measure_of_scores(found: Measure | VectorMeasure) -> Measure:
+    """Return what a score is: of several objectives their weighted cost, in units of rewards."""
+    return found if isinstance(found, Measure) else Measure("weighted cost", 3)
 
 
 class HeldOut:
@@ -42,10 +47,7 @@ class HeldOut:
             chosen = problem.at_level(chosen, held_out.level)
         seeds = tuple(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out.seeds))
         self.arena = Arena(problem, self.scenario, seeds, chosen)
-        found = self.arena.measure
-        self.measure = (
-            found if isinstance(found, Measure) else Measure(f"weighted {found.words}", 3)
-        )
+        self.measure = measure_of_scores(self.arena.measure)
         self._rules: dict[str, float] = {}
         self._references: list[float] = []
 

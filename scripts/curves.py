@@ -16,6 +16,7 @@ __all__ = ["main"]
 def main(config: Any) -> None:
     """Read the runs below a folder and draw them."""
     from dispatchgym.agents.curves import draw_comparison
+    from dispatchgym.agents.held_out import measure_of_scores
     from dispatchgym.agents.problems import find_problem
     from dispatchgym.agents.runs import CONFIG, RunFolder
 
@@ -26,8 +27,8 @@ def main(config: Any) -> None:
         raise ParameterError(f"runs: {config.runs} holds no run that has been evaluated")
     problem = find_problem(runs[0][0]["env"]["name"])
     scenario = runs[0][0]["held_out"]["scenario"] or runs[0][0]["env"]["scenario"]
-    words = problem.measure(problem.module.make_instance(scenario, 0)).words
-    print(f"picture: {draw_comparison(runs, words, Path(config.out).expanduser())}")
+    measure = measure_of_scores(problem.measure(problem.module.make_instance(scenario, 0)))
+    print(f"picture: {draw_comparison(runs, measure.words, Path(config.out).expanduser())}")
 
 
 if __name__ == "__main__":
