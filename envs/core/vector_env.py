@@ -269,7 +269,7 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             _merge(infos, final, ended)
             return
         buffers = self.simulation.final_observations
-        last = np.full(self.num_envs, None, dtype=object)
+        last = np.empty(self.num_envs, object)
         for lane in np.flatnonzero(ended):
             row = {key: buffer[lane] for key, buffer in buffers.items()}
             last[lane] = self._kept(row)

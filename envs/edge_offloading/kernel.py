@@ -525,7 +525,7 @@ def is_legal(state, lane, action):
     return 0 <= action < state.number[lane, SERVERS] and state.scalar[lane, STATUS] == RUNNING
 
 
-@compiled
+@merged
 def apply_action(state, lane, e):
     """Send the head of the queue to server e and go to the next decision."""
     if state.scalar[lane, HEAD] != NOBODY:

@@ -136,7 +136,7 @@ def write_result(state, vector, outcome, lane):
             outcome.sent[lane, m, column] = state.sent[lane, m, column]
 
 
-@compiled
+@inlined
 def step_lane(state, source, rows, vector, observation, final, outcome, action, autoreset, lane):
     """Step a lane; at the end of its episode write the result and, with autoreset, begin the next.
 

@@ -36,12 +36,13 @@ from dispatchgym.envs.edge_offloading.kernel import (
     appraise,
     backlog,
     inlined,
+    merged,
     until_free,
 )
-from dispatchgym.envs.edge_offloading.layout import GIGAHERTZ, MEGABIT, compiled
+from dispatchgym.envs.edge_offloading.layout import GIGAHERTZ, MEGABIT
 
 
-@compiled
+@merged
 def observe(state, weights, observation, lane, fresh):
     """Write the observation of a lane.
 
@@ -124,8 +125,9 @@ def observe_server(state, row, lane, e):
     row[layout.COMPUTING] = count[THERE]
     row[layout.UPLOADING] = count[COMING]
     observe_residuals(state, row, lane, e)
-    row[layout.BACKLOG] = backlog(state, lane, e) / server[SPEED]
-    row[layout.UNTIL_FREE] = until_free(state, lane, e)
+    row[layout.BACKLOG] = row[layout.UNTIL_FREE] = backlog(state, lane, e) / server[SPEED]
+    if count[COMING] > 0:
+        row[layout.UNTIL_FREE] = until_free(state, lane, e)
     if head == NOBODY:
         return
     row[layout.TASK_BITS] = state.task[lane, head, EXPECTED] / MEGABIT

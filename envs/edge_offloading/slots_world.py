@@ -248,10 +248,10 @@ class SlotWorld(World):
         objective = outcome.total[:, [kernel.DELAY, kernel.ENERGY]]
         objective[~finished] = np.nan
         sent = outcome.scalar[:, kernel.PLACED]
-        columns = {name: np.full(self._lanes, None, object) for name in _SCHEDULE}
+        columns = {name: np.empty(self._lanes, object) for name in _SCHEDULE}
         for lane in np.flatnonzero(ended):
-            for name, column in _SCHEDULE.items():
-                columns[name][lane] = _column(outcome.sent[lane, : sent[lane]], name, column)
+            for name, column in _columns(outcome.sent[lane, : sent[lane]]).items():
+                columns[name][lane] = column
         return {
             "objective": objective,
             "tasks": sent,
@@ -270,7 +270,7 @@ class SlotWorld(World):
         scalar, total = self.state.scalar[lane], self.state.total[lane]
         sent = self.state.sent[lane, : scalar[kernel.PLACED]]
         return {
-            **{name: _column(sent, name, column) for name, column in _SCHEDULE.items()},
+            **_columns(sent),
             "objective": total[[kernel.DELAY, kernel.ENERGY]],
             "preference": self._buffers.vector.preference[lane].copy(),
             "seed": scalar[kernel.SEED],
@@ -297,6 +297,8 @@ class SlotWorld(World):
         return picture(self.instance(lane), self.schedule(lane), now)
 
 
-def _column(sent: npt.NDArray[np.float64], name: str, column: int) -> npt.NDArray[Any]:
-    """Return a private copy of a column of a schedule."""
-    return sent[:, column].astype(np.int64 if name == "server" else np.float64)
+def _columns(sent: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
+    """Return private copies of the columns of a schedule."""
+    rows = sent.T.copy()
+    columns: dict[str, npt.NDArray[Any]] = {name: rows[row] for name, row in _SCHEDULE.items()}
+    return {**columns, "server": columns["server"].astype(np.int64)}
