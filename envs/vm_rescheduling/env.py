@@ -88,6 +88,7 @@ class VMReschedulingSimulation(Simulation):
                 f"reward_scale: found {reward_scale!r}, expected a positive number or None"
             )
         self.num_lanes = num_lanes
+        self._one_block = num_lanes <= kernel.LANES_PER_BLOCK  # not worth a parallel loop
         self.rules = RULES
         self.action_mode = action_mode
         self.numa_rule = numa_rule
@@ -297,11 +298,11 @@ class VMReschedulingSimulation(Simulation):
         """Begin new episodes in the chosen lanes; see `Simulation.restart`."""
         if not self._fixed:
             self._prepare(chosen, seeds)
-        arguments = (self.state, self._source, self._observation)
-        if self.num_lanes == 1:
-            kernel.restart_lane(*arguments, int(seeds[0]), 0)
+        arguments = (self.state, self._source, self._observation, seeds, chosen)
+        if self._one_block:
+            kernel.reset_block(*arguments, 0)
         else:
-            kernel.reset_batch(*arguments, seeds, chosen)
+            kernel.reset_batch(*arguments)
         if not self._fixed:
             self._take_prepared(chosen)
 
@@ -317,12 +318,12 @@ class VMReschedulingSimulation(Simulation):
             self._outcome,
             actions.reshape(self.num_lanes, -1),
             autoreset,
+            chosen,
         )
-        if self.num_lanes == 1:
-            if chosen[0]:
-                kernel.step_lane(*arguments, 0)
+        if self._one_block:
+            kernel.step_block(*arguments, 0)
         else:
-            kernel.step_batch(*arguments, chosen)
+            kernel.step_batch(*arguments)
         if autoreset and not self._fixed:
             self._take_prepared(self.terminated | self.truncated)
 

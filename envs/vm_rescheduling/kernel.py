@@ -27,6 +27,8 @@ The arrays belong to the caller, and nothing in this file allocates or keeps one
 """
 inlined = njit(inline="always", error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions on the way of every step: a call would copy the whole tuple of arrays."""
+merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+"""The same for longer functions: they are put in place by LLVM, which compiles faster."""
 
 # Columns of State.setting, shared by all lanes.
 ACTION_MODE, NUMA_RULE, ALLOW_STAY, ALLOW_STOP, GRAPH, STEP_LIMIT = range(6)
@@ -63,8 +65,8 @@ BOTH = 2
 """The node of a VM that has half of its cores and memory on each node."""
 
 # Columns of State.group, one row a class of equal VMs.
-GROUP_SHARE, GROUP_MEMORY, GROUP_NUMA, GROUP_FIRST, GROUP_SIZE, FEW = range(6)
-NUM_GROUP_COLUMNS = 6
+GROUP_SHARE, GROUP_MEMORY, GROUP_NUMA, GROUP_FIRST, GROUP_SIZE, FEW, REMAINDER = range(7)
+NUM_GROUP_COLUMNS = 7
 MANY = np.int64(2**62)
 PLACES, PLACES_BEFORE = range(2)
 
@@ -86,6 +88,7 @@ RANDOM, HA, GREEDY_JOINT = range(3)
 TRIES = 16
 """Draws for a random VM or destination before the kernel counts through the legal ones."""
 INVALID_ACTION_REWARD = -1.0
+LANES_PER_BLOCK = 4
 VMS_SCALE = 20.0
 """VMs on a PM are shown divided by this number."""
 REWARD_CORES = 128.0
@@ -101,7 +104,8 @@ class State(NamedTuple):
         real: float64 (B, NUM_REALS).
         pm: int64 (B, NUM_PM_COLUMNS, P).
         vm: int64 (B, V, NUM_VM_COLUMNS).
-        group: int64 (B, C, NUM_GROUP_COLUMNS), the classes.
+        group: int64 (B, C, NUM_GROUP_COLUMNS), the classes; REMAINDER is what chunks of the first
+            term leave of a share.
         member: int64 (B, V), the VMs class by class.
         places: int64 (B, C, K, 2), places with room for a class in each of K clusters, now and
             when VMs of the class were last looked at.
@@ -457,6 +461,8 @@ def load_terms(state, source, row, lane):
         state.weight[lane, i, GAIN] = weight * (max(cpu, 1) / max(term[i, FREE], 1))
     for p in range(scalar[PMS]):
         add_fragments(state, lane, p, 1)
+    for c in range(scalar[CLASSES]):
+        state.group[lane, c, REMAINDER] = state.group[lane, c, GROUP_SHARE] % term[0, CHUNK]
     if state.real[lane, SCALE] == 0.0:
         state.real[lane, SCALE] = default_scale(state, lane)
 
@@ -595,7 +601,7 @@ def vm_is_legal(state, lane, v):
     return places > 0
 
 
-@compiled
+@merged
 def check_class(state, lane, c):
     """Look again at all VMs of class c."""
     first = state.group[lane, c, GROUP_FIRST]
@@ -619,7 +625,7 @@ def class_may_change(state, lane, c):
     return False
 
 
-@compiled
+@merged
 def find_room(state, lane, v):
     """Write to which nodes VM v may go."""
     vm, pm, room = state.vm[lane], state.pm[lane], state.room[lane]
@@ -729,7 +735,7 @@ def migrate(state, lane, v, p, node):
     scalar[TOUCHED_FROM], scalar[TOUCHED_TO], scalar[TOUCHED_VM] = home, p, v
 
 
-@compiled
+@merged
 def add_both(state, lane, home, p, sign):
     """Add fragments and places of one PM or two to the counts, or take them off."""
     add_fragments(state, lane, home, sign)
@@ -821,7 +827,7 @@ def is_joint_stop(state, lane, v, d):
     return scalar[STATUS] == RUNNING and scalar[IDLE] == 1 and v == 0 and d == 0
 
 
-@compiled
+@merged
 def act_in_two_steps(state, lane, action, outcome):
     """Choose a VM or, when one is chosen, its destination; true if that is legal."""
     scalar = state.scalar[lane]
@@ -1227,12 +1233,18 @@ def node_features(state, lane, p, row):
         row[5 + 2 * k] = remainder / chunk
 
 
+@inlined
+def share_remainder(state, lane, v):
+    """Return what chunks of the first term leave of the share of VM v."""
+    return state.group[lane, state.vm[lane, v, CLASS], REMAINDER]
+
+
 @compiled
 def share_features(state, lane, v, row):
     """Write the six features of what VM v takes of each node of its PM."""
     vm, pm, chunk = state.vm[lane], state.pm[lane], state.term[lane, 0, CHUNK]
     p, node, share = vm[v, PM], vm[v, NODE], vm[v, SHARE]
-    graph = state.setting[GRAPH]
+    graph, part = state.setting[GRAPH], share_remainder(state, lane, v) / chunk
     for k in range(2):
         here = node == k or node == BOTH
         cpu, memory = pm[CPU_CAPACITY + k, p], pm[MEMORY_CAPACITY + k, p]
@@ -1241,7 +1253,7 @@ def share_features(state, lane, v, row):
             memory = pm[MEMORY_CAPACITY, p] + pm[MEMORY_CAPACITY + 1, p]
         row[k] = share / max(cpu, 1) if here else 0.0
         row[2 + k] = vm[v, MEMORY_SHARE] / max(memory, 1) if here else 0.0
-        row[4 + k] = (share % chunk) / chunk if here else 0.0
+        row[4 + k] = part if here else 0.0
 
 
 @inlined
@@ -1253,27 +1265,36 @@ def show_pm(state, observation, lane, p):
         row[8] = state.pm[lane, HOSTED, p] / VMS_SCALE
 
 
-@compiled
-def core_gain(state, lane, p, k, cores):
-    """Return by how much the fragment of node k shrinks when this many more cores are free."""
-    free, chunk = state.pm[lane, CPU + k, p], state.term[lane, 0, CHUNK]
-    return free % chunk - (free + cores) % chunk
+@inlined
+def leave_change(fragment, remainder, chunk):
+    """Return by how much a fragment shrinks when cores with this remainder become free."""
+    return -remainder if fragment + remainder < chunk else chunk - remainder
 
 
 @inlined
-def show_host(state, observation, lane, v):
-    """Write what VM v shows of its PM."""
-    vm = state.vm[lane]
-    p, node = vm[v, PM], vm[v, NODE]
-    if not state.setting[GRAPH]:
-        for column in range(8):
-            observation.vm[lane, v, 6 + column] = observation.pm[lane, p, column]
-        return
-    gain = 0
-    for k in range(2):
-        if node == k or node == BOTH:
-            gain += core_gain(state, lane, p, k, vm[v, SHARE])
-    observation.gain_out[lane, v] = gain / state.term[lane, 0, CHUNK]
+def join_change(fragment, remainder, chunk):
+    """Return by how much a fragment shrinks when free cores with this remainder are taken."""
+    return remainder if fragment >= remainder else remainder - chunk
+
+
+@inlined
+def show_hosts(state, observation, lane, p):
+    """Write what the VMs of PM p show of it."""
+    vm, pm, chunk = state.vm[lane], state.pm[lane], state.term[lane, 0, CHUNK]
+    first, second = pm[CPU, p] % chunk, pm[CPU + 1, p] % chunk
+    v = pm[HEAD, p]
+    while v >= 0:
+        if state.setting[GRAPH]:
+            node, remainder, gain = vm[v, NODE], share_remainder(state, lane, v), 0
+            if node != 1:
+                gain += leave_change(first, remainder, chunk)
+            if node != 0:
+                gain += leave_change(second, remainder, chunk)
+            observation.gain_out[lane, v] = gain / chunk
+        else:
+            for column in range(8):
+                observation.vm[lane, v, 6 + column] = observation.pm[lane, p, column]
+        v = vm[v, NEXT]
 
 
 @inlined
@@ -1290,14 +1311,11 @@ def show_vm(state, observation, lane, v):
     observation.vm_pm[lane, v] = vm[v, PM]
 
 
-@compiled
+@merged
 def show_touched(state, observation, lane, p):
     """Write what a change on PM p changes."""
     show_pm(state, observation, lane, p)
-    v = state.pm[lane, HEAD, p]
-    while v >= 0:
-        show_host(state, observation, lane, v)
-        v = state.vm[lane, v, NEXT]
+    show_hosts(state, observation, lane, p)
 
 
 @compiled
@@ -1310,13 +1328,12 @@ def show_all(state, observation, lane):
         for column in range(observation.pm.shape[2]):
             observation.pm[lane, p, column] = 0.0
         if present:
-            show_pm(state, observation, lane, p)
+            show_touched(state, observation, lane, p)
     for v in range(state.vm.shape[1]):
         present = v < scalar[VMS]
         observation.vm_mask[lane, v] = present
         if present:
             show_vm(state, observation, lane, v)
-            show_host(state, observation, lane, v)
             continue
         for column in range(observation.vm.shape[2]):
             observation.vm[lane, v, column] = 0.0
@@ -1328,7 +1345,7 @@ def show_all(state, observation, lane):
         observation.num_vms[lane, 0] = scalar[VMS]
 
 
-@compiled
+@merged
 def show_destinations(state, observation, lane):
     """Write where the chosen VM has room and what it would gain there."""
     v = state.scalar[lane, CHOSEN]
@@ -1339,15 +1356,17 @@ def show_destinations(state, observation, lane):
             observation.gain_in[lane, p, k] = 0.0
     if v < 0:
         return
-    share, home, chunk = vm[v, SHARE], vm[v, PM], state.term[lane, 0, CHUNK]
+    home, chunk = vm[v, PM], state.term[lane, 0, CHUNK]
+    remainder = share_remainder(state, lane, v)
     for p in range(state.scalar[lane, PMS]):
         both = 0
         for k in range(2):
             if room[p, k]:
+                fragment = state.pm[lane, CPU + k, p] % chunk
                 if p == home and (vm[v, NODE] == k or vm[v, NODE] == BOTH):
-                    gain = -core_gain(state, lane, p, k, share)
+                    gain = -leave_change(fragment, remainder, chunk)
                 else:
-                    gain = core_gain(state, lane, p, k, -share)
+                    gain = join_change(fragment, remainder, chunk)
                 both += gain
                 observation.fits[lane, p, k] = 1
                 observation.gain_in[lane, p, k] = gain / chunk
@@ -1355,7 +1374,7 @@ def show_destinations(state, observation, lane):
             observation.gain_in[lane, p, 0] = observation.gain_in[lane, p, 1] = both / chunk
 
 
-@compiled
+@merged
 def mask_two_step(state, mask, lane):
     """Write the action mask of the two-step mode."""
     v, last = state.scalar[lane, CHOSEN], mask.shape[0] - 1
@@ -1475,7 +1494,7 @@ def show_progress(state, observation, lane):
         observation.num_steps[lane, 0] = 1.0 - left
 
 
-@compiled
+@merged
 def observe(state, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
     scalar = state.scalar[lane]
@@ -1568,7 +1587,7 @@ def write_log(state, outcome, lane):
     copy_row(state.moves, lane, outcome.moves, lane)
 
 
-@compiled
+@inlined
 def step_lane(state, source, observation, final, outcome, actions, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 
@@ -1584,50 +1603,97 @@ def step_lane(state, source, observation, final, outcome, actions, autoreset, la
         restart_lane(state, source, observation, -1, lane)
 
 
-# --- All lanes: the compiled entry points ----------------------------------------------------
+# --- Blocks of lanes, and all lanes: the compiled entry points -------------------------------
+
+# The parallel loops count references to each of some forty arrays for every call they make;
+# a call that does a block of lanes makes that cheap.
+
+
+@inlined
+def block_end(state, block):
+    """Return the lane behind a block of `LANES_PER_BLOCK` lanes."""
+    return min((block + 1) * LANES_PER_BLOCK, state.scalar.shape[0])
+
+
+@inlined
+def num_blocks(state):
+    """Return the number of blocks."""
+    return (state.scalar.shape[0] + LANES_PER_BLOCK - 1) // LANES_PER_BLOCK
+
+
+@compiled
+def reset_block(state, source, observation, seeds, chosen, block):
+    """Restart the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            restart_lane(state, source, observation, seeds[lane], lane)
+
+
+@compiled
+def step_block(state, source, observation, final, outcome, actions, autoreset, chosen, block):
+    """Step the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        if chosen[lane]:
+            step_lane(state, source, observation, final, outcome, actions, autoreset, lane)
+
+
+@compiled
+def observe_block(state, observation, block):
+    """Write the observations of a block afresh."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        observe(state, observation, lane, True)
+
+
+@compiled
+def rule_action_block(state, rule, actions, block):
+    """Write the actions of a rule for a block; -1 where an episode has ended."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        rule_action(state, lane, rule, actions)
+
+
+@compiled
+def run_rule_block(state, outcome, rule, temperature, samples, block):
+    """Play the lanes of a block to their end under a rule."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
+        run_rule(state, lane, rule, temperature, samples[lane])
+        write_log(state, outcome, lane)
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def reset_batch(state, source, observation, seeds, chosen):
     """Restart the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        if chosen[lane]:
-            restart_lane(state, source, observation, seeds[lane], lane)
+    for block in prange(num_blocks(state)):
+        reset_block(state, source, observation, seeds, chosen, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def step_batch(state, source, observation, final, outcome, actions, autoreset, chosen):
     """Step the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        if chosen[lane]:
-            step_lane(state, source, observation, final, outcome, actions, autoreset, lane)
+    for block in prange(num_blocks(state)):
+        step_block(
+            state, source, observation, final, outcome, actions, autoreset, chosen, np.int64(block)
+        )
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def observe_batch(state, observation):
     """Write all observations afresh."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        observe(state, observation, lane, True)
+    for block in prange(num_blocks(state)):
+        observe_block(state, observation, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def rule_action_batch(state, rule, actions):
     """Write the action of a rule for each lane; -1 where the episode has ended."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        rule_action(state, lane, rule, actions)
+    for block in prange(num_blocks(state)):
+        rule_action_block(state, rule, actions, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def run_rule_batch(state, outcome, rule, temperature, samples):
     """Play every lane to its end under a rule, with noise where the temperature is positive."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
-        run_rule(state, lane, rule, temperature, samples[lane])
-        write_log(state, outcome, lane)
+    for block in prange(num_blocks(state)):
+        run_rule_block(state, outcome, rule, temperature, samples, np.int64(block))
 
 
 @njit(cache=True, nogil=True)
