@@ -117,6 +117,10 @@ class EdgeDagPlanSimulation(Simulation):
             np.zeros((lanes, tasks, kernel.NUM_TIMES)),
             np.zeros((lanes, servers)),
             np.zeros((lanes, kernel.NUM_TIMES)),
+            np.zeros((lanes, tasks, kernel.NUM_SEEN)),
+            np.zeros((lanes, tasks), np.int64),
+            np.zeros((lanes, kernel.NUM_REALS)),
+            np.zeros((lanes, servers)),
             np.zeros((lanes, servers + 1), np.int8),
             np.zeros((lanes, kernel.NUM_PLANS_AHEAD, tasks), np.int64),
             np.zeros((lanes, tasks + 1, kernel.NUM_REALS + 1)),
@@ -239,6 +243,13 @@ class EdgeDagPlanSimulation(Simulation):
                 raise ParameterError("instance: no episode has begun, call reset() first")
             return prepared
         return self._generator.generate(int(self.state.scalar[lane, kernel.SEED]))
+
+    def set_preferences(
+        self, chosen: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+    ) -> None:
+        """Give running episodes their preferences; see `Simulation.set_preferences`."""
+        super().set_preferences(chosen, weights)
+        self.refresh()  # costs are shown
 
     def refresh(self) -> None:
         """Write all observations anew from the state."""

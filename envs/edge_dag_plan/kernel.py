@@ -32,15 +32,19 @@ compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type
 """Without reference counts: the arrays belong to the caller, nothing here keeps one."""
 inlined = njit(inline="always", error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions on the way of every step: a call would copy the whole tuple of arrays."""
+merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+"""The same for longer functions: they are put in place by LLVM, which compiles faster."""
 
 # Columns of State.setting, shared by all lanes.
 PUBLISHED, BY_INDEX, STEP_LIMIT = range(3)
 NUM_SETTINGS = 3
 
 # Columns of State.scalar, integers of one lane.
-POSITION, STATUS, ELAPSED, BASE_SEED, EPISODE, SEED = range(6)
-NUM_SCALARS = 6
+POSITION, STATUS, ELAPSED, BASE_SEED, EPISODE, SEED, LOOKED = range(7)
+NUM_SCALARS = 7
 RUNNING, FINISHED, TRUNCATED = range(3)
+NEVER = -2
+"""LOOKED before the first outlook."""
 
 # Columns of State.real, floats of one lane.
 MAKESPAN, ENERGY, FREE_DEVICE, FREE_UPLINK = range(4)
@@ -50,6 +54,11 @@ NUM_REALS = 4
 LOCAL_START, LOCAL_END, UP_START, UP_END, RUN_START, RUN_END, DOWN_END = range(7)
 NUM_TIMES = 7
 
+# Columns of State.seen, what later tasks see of a task: when its result is on the device, from
+# when it does not hold up their uploads, and when its run on a server ended (0 on the device).
+BACK, SENT, RAN = range(3)
+NUM_SEEN = 3
+
 # Streams of the keyed random numbers (16 and above belong to the generators).
 RANDOM_RULE = 0
 
@@ -57,8 +66,9 @@ RANDOM_RULE = 0
 ROLLOUT_WEIGHTED = 7
 
 NUM_PLANS_AHEAD = 2
-NUM_OUTLOOKS = 3
-"""Rules that complete a plan to see where it leads: GREEDY_WEIGHTED, ALL_REMOTE and HEFT."""
+WAYS = (GREEDY_WEIGHTED, ALL_REMOTE, HEFT)
+"""Rules that complete a plan to see where it leads."""
+NUM_OUTLOOKS = len(WAYS)
 
 NODE_COLUMNS, SERVER_COLUMNS, TASK_COLUMNS, CONTEXT_COLUMNS = 12, 15, 8, 8
 FIRST_OUTLOOK = 12
@@ -76,17 +86,22 @@ class State(NamedTuple):
     Attributes:
         setting: int64 (NUM_SETTINGS,), the same for all lanes.
         size to ranked: the instances as in `Plan`.
-        scalar: int64 (B, NUM_SCALARS).
+        scalar: int64 (B, NUM_SCALARS); LOOKED is the position for which `outlook` was written last
+            in this episode, or less.
         real: float64 (B, NUM_REALS).
         order: int64 (B, N), tasks in the order in which they are decided.
         place: int64 (B, N), 0 for the device, k for the k-th server, -1 while undecided.
         times: float64 (B, N, NUM_TIMES).
         free_server: float64 (B, S), second from which each server is free.
         trial: float64 (B, NUM_TIMES), scratch.
+        seen: float64 (B, N, NUM_SEEN), of tasks that are decided; scratch for those that are not.
+        spot: int64 (B, N), the place that `seen` is of.
+        real_ahead, free_ahead: as `real` and `free_server`, scratch of plans that are tried.
         legal: int8 (B, S + 1), the action mask.
         advice: int64 (B, 2, N), place of each task in the plans of GREEDY and HEFT.
         saved: float64 (B, N + 1, NUM_REALS + 1), what the decision at each position has changed.
-        outlook: float64 (B, S + 1, NUM_OUTLOOKS), scratch.
+        outlook: float64 (B, S + 1, NUM_OUTLOOKS), what the plan costs if the next task goes to each
+            place and each of `WAYS` completes it.
     """
 
     setting: np.ndarray
@@ -113,6 +128,10 @@ class State(NamedTuple):
     times: np.ndarray
     free_server: np.ndarray
     trial: np.ndarray
+    seen: np.ndarray
+    spot: np.ndarray
+    real_ahead: np.ndarray
+    free_ahead: np.ndarray
     legal: np.ndarray
     advice: np.ndarray
     saved: np.ndarray
@@ -184,50 +203,102 @@ def current_task(state, lane):
 
 
 @inlined
-def time_locally(state, lane, i, times):
-    """Write when task i would run on the device: when all inputs are there and it is free."""
-    start = state.real[lane, FREE_DEVICE]
+def start_locally(state, lane, i, free):
+    """Return when task i would run on a device that is free from `free`: with all inputs there."""
+    start = free
     for edge in range(state.first[lane, i], state.first[lane, i + 1]):
-        parent = state.times[lane, state.parent[lane, edge]]
-        start = max(start, parent[LOCAL_END], parent[DOWN_END])
-    for column in range(NUM_TIMES):
-        times[column] = 0.0
-    times[LOCAL_START] = start
-    times[LOCAL_END] = start + state.local[lane, i]
+        start = max(start, state.seen[lane, state.parent[lane, edge], BACK])
+    return start
 
 
 @inlined
-def time_remotely(state, lane, i, k, times):
-    """Write when task i would be uploaded, run on server k, and downloaded.
+def start_upload(state, lane, i, free):
+    """Return when task i would be uploaded, over an uplink that is free from `free`.
 
     What parents made on the device comes with the task's own upload, which waits for it. The
     upload does not wait for the results of parents on servers, but begins after their uploads.
     """
-    up, start = state.real[lane, FREE_UPLINK], state.free_server[lane, k]
+    start = free
+    for edge in range(state.first[lane, i], state.first[lane, i + 1]):
+        start = max(start, state.seen[lane, state.parent[lane, edge], SENT])
+    return start
+
+
+@inlined
+def start_remotely(state, lane, i, k, free):
+    """Return when the results of parents on servers are on server k, free from `free`."""
+    start = free
     for edge in range(state.first[lane, i], state.first[lane, i + 1]):
         j = state.parent[lane, edge]
-        parent, place = state.times[lane, j], state.place[lane, j]
-        up = max(up, parent[LOCAL_END], parent[UP_END])
-        moved = 0.0
+        place, ran = state.spot[lane, j], state.seen[lane, j, RAN]
         if place > 0 and place != k + 1:
-            moved = state.output[lane, j] / state.link[lane, place - 1, k]
-        start = max(start, parent[RUN_END] + moved)
-    times[LOCAL_START] = times[LOCAL_END] = 0.0
-    times[UP_START] = up
-    times[UP_END] = up + state.up[lane, i, k]
-    times[RUN_START] = max(start, times[UP_END])
-    times[RUN_END] = times[RUN_START] + state.run[lane, i, k]
-    times[DOWN_END] = times[RUN_END] + state.down[lane, i, k]
+            ran += state.output[lane, j] / state.link[lane, place - 1, k]
+        start = max(start, ran)
+    return start
 
 
 @inlined
 def time_task(state, lane, i, place, times):
     """Write when task i would be done at a place; return when its result is on the device."""
+    real, k = state.real[lane], place - 1
+    for column in range(NUM_TIMES):
+        times[column] = 0.0
     if place == 0:
-        time_locally(state, lane, i, times)
+        times[LOCAL_START] = start_locally(state, lane, i, real[FREE_DEVICE])
+        times[LOCAL_END] = times[LOCAL_START] + state.local[lane, i]
+        return times[LOCAL_END]
+    times[UP_START] = start_upload(state, lane, i, real[FREE_UPLINK])
+    times[UP_END] = times[UP_START] + state.up[lane, i, k]
+    start = start_remotely(state, lane, i, k, state.free_server[lane, k])
+    times[RUN_START] = max(start, times[UP_END])
+    times[RUN_END] = times[RUN_START] + state.run[lane, i, k]
+    times[DOWN_END] = times[RUN_END] + state.down[lane, i, k]
+    return times[DOWN_END]
+
+
+@inlined
+def finish_at(state, lane, i, place, real, free):
+    """Return when the result of task i would be on the device if it went to a place.
+
+    Args:
+        state: the plans.
+        lane: the lane.
+        i: task, whose parents are decided.
+        place: where it would go.
+        real: float64 (NUM_REALS,), of the plan so far.
+        free: float64 (S,), second from which each server is free.
+    """
+    if place == 0:
+        return start_locally(state, lane, i, real[FREE_DEVICE]) + state.local[lane, i]
+    k = place - 1
+    sent = start_upload(state, lane, i, real[FREE_UPLINK]) + state.up[lane, i, k]
+    start = max(start_remotely(state, lane, i, k, free[k]), sent)
+    return start + state.run[lane, i, k] + state.down[lane, i, k]
+
+
+@inlined
+def put(state, lane, i, place, published, real, free):
+    """Put task i to a place, as far as costs and later tasks see of it; see `finish_at`.
+
+    With the published uplink, that of a task without parents does not keep others waiting.
+    """
+    seen, k = state.seen[lane, i], place - 1
+    if place == 0:
+        finish = start_locally(state, lane, i, real[FREE_DEVICE]) + state.local[lane, i]
+        real[FREE_DEVICE] = seen[BACK] = seen[SENT] = finish
+        seen[RAN] = 0.0
     else:
-        time_remotely(state, lane, i, place - 1, times)
-    return times[LOCAL_END] + times[DOWN_END]  # one of them is 0
+        sent = start_upload(state, lane, i, real[FREE_UPLINK]) + state.up[lane, i, k]
+        start = max(start_remotely(state, lane, i, k, free[k]), sent)
+        ran = start + state.run[lane, i, k]
+        finish = ran + state.down[lane, i, k]
+        seen[BACK], seen[SENT], seen[RAN], free[k] = finish, sent, ran, ran
+        parentless = state.first[lane, i] == state.first[lane, i + 1]
+        if not (published and parentless):
+            real[FREE_UPLINK] = sent
+    state.spot[lane, i] = place
+    real[MAKESPAN] = max(real[MAKESPAN], finish)
+    real[ENERGY] += energy_of(state, lane, i, place)
 
 
 @inlined
@@ -241,23 +312,11 @@ def energy_of(state, lane, i, place):
 
 @inlined
 def commit(state, lane, place, published):
-    """Put the current task to a place and go on to the next one.
-
-    With the published uplink, that of a task without parents does not keep others waiting.
-    """
-    i, real = current_task(state, lane), state.real[lane]
-    times = state.times[lane, i]
-    finish = time_task(state, lane, i, place, times)
-    if place == 0:
-        real[FREE_DEVICE] = times[LOCAL_END]
-    else:
-        state.free_server[lane, place - 1] = times[RUN_END]
-        parentless = state.first[lane, i] == state.first[lane, i + 1]
-        if not (published and parentless):
-            real[FREE_UPLINK] = times[UP_END]
+    """Put the current task to a place and go on to the next one."""
+    i = current_task(state, lane)
+    time_task(state, lane, i, place, state.times[lane, i])
+    put(state, lane, i, place, published, state.real[lane], state.free_server[lane])
     state.place[lane, i] = place
-    real[MAKESPAN] = max(real[MAKESPAN], finish)
-    real[ENERGY] += energy_of(state, lane, i, place)
     state.scalar[lane, POSITION] += 1
 
 
@@ -283,11 +342,16 @@ def apply_action(state, lane, place, vector):
 
 
 @inlined
-def first_finish(state, lane, lowest):
-    """Return the place from `lowest` on where the current task finishes first; ties: the lowest."""
-    i, best, earliest = current_task(state, lane), lowest, math.inf
-    for place in range(lowest, state.size[lane, SERVERS] + 1):
-        finish = time_task(state, lane, i, place, state.trial[lane])
+def first_finish(state, lane, i, lowest, real, free):
+    """Return the place from `lowest` on where task i finishes first (ties: the lowest).
+
+    See `finish_at`.
+    """
+    best, earliest, servers = lowest, math.inf, state.size[lane, SERVERS]
+    if lowest == servers:
+        return lowest
+    for place in range(lowest, servers + 1):
+        finish = finish_at(state, lane, i, place, real, free)
         if finish < earliest:
             best, earliest = place, finish
     return best
@@ -309,10 +373,16 @@ def energy_weight(state, preference, lane):
 
 
 @inlined
+def cost_of(state, preference, lane, real):
+    """Return the cost of the makespan and energy of a plan; the device alone costs 1."""
+    cost = real[MAKESPAN] * latency_weight(state, preference, lane)
+    return cost + real[ENERGY] * energy_weight(state, preference, lane)
+
+
+@inlined
 def cost_so_far(state, preference, lane):
-    """Return the cost of makespan and energy so far; the device alone costs 1."""
-    cost = state.real[lane, MAKESPAN] * latency_weight(state, preference, lane)
-    return cost + state.real[lane, ENERGY] * energy_weight(state, preference, lane)
+    """Return the cost of makespan and energy so far."""
+    return cost_of(state, preference, lane, state.real[lane])
 
 
 @inlined
@@ -445,9 +515,9 @@ def reset_lane(state, source, plans, lane):
     else:
         row = seed % plans.size.shape[0] if source.kind[0] == BANK else lane
         copy_plan(plans, row, state, lane)
+    clear_lane(state, lane)
     plan_ahead(state, GREEDY, True, lane)
     plan_ahead(state, HEFT, False, lane)
-    clear_lane(state, lane)
     order_tasks(state, state.setting[BY_INDEX], lane)
 
 
@@ -457,12 +527,15 @@ def plan_ahead(state, rule, by_index, lane):
 
     All uploads keep the uplink busy here: so do the authors of the published uplink plan.
     """
-    clear_lane(state, lane)
     order_tasks(state, by_index, lane)
-    for _ in range(state.size[lane, TASKS]):
-        i, place = current_task(state, lane), first_finish(state, lane, 0)
+    real, free = state.real_ahead[lane], state.free_ahead[lane]
+    real[:] = 0.0
+    free[:] = 0.0
+    for position in range(state.size[lane, TASKS]):
+        i = state.order[lane, position]
+        place = first_finish(state, lane, i, 0, real, free)
         state.advice[lane, rule - GREEDY, i] = place
-        commit(state, lane, place, False)
+        put(state, lane, i, place, False, real, free)
 
 
 @compiled
@@ -471,6 +544,7 @@ def clear_lane(state, lane):
     servers = state.size[lane, SERVERS]
     state.scalar[lane, POSITION] = state.scalar[lane, ELAPSED] = 0
     state.scalar[lane, STATUS] = RUNNING
+    state.scalar[lane, LOOKED] = NEVER
     for column in range(NUM_REALS):
         state.real[lane, column] = 0.0
     for i in range(state.place.shape[1]):
@@ -487,12 +561,15 @@ def clear_lane(state, lane):
 
 
 @inlined
-def least_cost(state, preference, lane):
-    """Return the place with the least weighted sum of finish and energy (ties: the lowest)."""
-    i, best, least = current_task(state, lane), 0, math.inf
+def least_cost(state, preference, lane, i, real, free):
+    """Return the place where task i has the least weighted sum of finish and energy.
+
+    Ties: the lowest. See `finish_at`.
+    """
+    best, least = 0, math.inf
     latency_unit, energy_unit = state.device[lane, LOCAL_LATENCY], local_energy(state, lane)
     for place in range(state.size[lane, SERVERS] + 1):
-        finish = time_task(state, lane, i, place, state.trial[lane])
+        finish = finish_at(state, lane, i, place, real, free)
         cost = preference[lane, LATENCY] * finish / latency_unit
         cost += preference[lane, ENERGY_REWARD] * energy_of(state, lane, i, place) / energy_unit
         if cost < least:
@@ -501,10 +578,12 @@ def least_cost(state, preference, lane):
 
 
 @inlined
-def base_action(state, preference, rule, lane):
-    """Return the action of a rule that does not look ahead."""
-    places = state.size[lane, SERVERS] + 1
-    position = state.scalar[lane, POSITION]
+def base_action(state, preference, rule, lane, position, real, free):
+    """Return where a rule that does not look ahead puts the task at a position of the order.
+
+    The tasks before it are decided. See `finish_at`.
+    """
+    places, i = state.size[lane, SERVERS] + 1, state.order[lane, position]
     if rule == RANDOM:
         seed = np.uint64(state.scalar[lane, SEED])
         return np.int64(uniform(seed, RANDOM_RULE, position, 0) * places)
@@ -513,38 +592,57 @@ def base_action(state, preference, rule, lane):
     if rule == ALL_LOCAL:
         return 0
     if rule == ALL_REMOTE:
-        return first_finish(state, lane, 1)
+        return first_finish(state, lane, i, 1, real, free)
     if rule == GREEDY_WEIGHTED:
-        return least_cost(state, preference, lane)
-    return state.advice[lane, rule - GREEDY, current_task(state, lane)]
+        return least_cost(state, preference, lane, i, real, free)
+    return state.advice[lane, rule - GREEDY, i]
 
 
-@compiled
-def completed_cost(state, preference, rule, lane):
-    """Return what the plan costs if a rule completes it."""
-    position, tasks = state.scalar[lane, POSITION], state.size[lane, TASKS]
-    while state.scalar[lane, POSITION] < tasks:
-        decide(state, lane, base_action(state, preference, rule, lane))
-    cost = cost_so_far(state, preference, lane)
-    return_to(state, lane, position)
-    return cost
+@merged
+def completed_cost(state, preference, rule, place, lane):
+    """Return what the plan costs if the next task goes to a place and a rule completes it."""
+    real, free = state.real_ahead[lane], state.free_ahead[lane]
+    for column in range(NUM_REALS):
+        real[column] = state.real[lane, column]
+    for k in range(state.size[lane, SERVERS]):
+        free[k] = state.free_server[lane, k]
+    begin, published = state.scalar[lane, POSITION], state.setting[PUBLISHED]
+    for position in range(begin, state.size[lane, TASKS]):
+        if position > begin:
+            place = base_action(state, preference, rule, lane, position, real, free)
+        put(state, lane, state.order[lane, position], place, published, real, free)
+    return cost_of(state, preference, lane, real)
 
 
-@compiled
-def look_ahead(state, preference, lane):
-    """Write what the plan costs if the current task goes to each place and a rule completes it."""
-    for place in range(state.size[lane, SERVERS] + 1):
-        decide(state, lane, place)
-        state.outlook[lane, place, 0] = completed_cost(state, preference, GREEDY_WEIGHTED, lane)
-        state.outlook[lane, place, 1] = completed_cost(state, preference, ALL_REMOTE, lane)
-        state.outlook[lane, place, 2] = completed_cost(state, preference, HEFT, lane)
-        undo(state, lane)
+@merged
+def look_ahead(state, preference, lane, fresh):
+    """Write what the plan costs if the next task goes to each place and a rule completes it.
+
+    Where a rule itself would put the task, this is what it was before the last decision, which is
+    known unless `fresh`.
+    """
+    position = state.scalar[lane, POSITION]
+    known = not fresh and state.scalar[lane, LOOKED] == position - 1
+    for way in range(NUM_OUTLOOKS):
+        own, cost = -1, 0.0
+        if known:
+            real, free = state.real[lane], state.free_server[lane]
+            own = base_action(state, preference, WAYS[way], lane, position, real, free)
+            last = state.place[lane, state.order[lane, position - 1]]
+            cost = state.outlook[lane, last, way]
+        for place in range(state.size[lane, SERVERS] + 1):
+            if place == own:
+                state.outlook[lane, place, way] = cost
+                continue
+            found = completed_cost(state, preference, WAYS[way], place, lane)
+            state.outlook[lane, place, way] = found
+    state.scalar[lane, LOOKED] = position
 
 
 @compiled
 def best_outlook(state, preference, lane):
     """Return the place from which one of the rules completes the plan at the least cost."""
-    look_ahead(state, preference, lane)
+    look_ahead(state, preference, lane, True)
     best, least = 0, math.inf
     for place in range(state.size[lane, SERVERS] + 1):
         for way in range(NUM_OUTLOOKS):
@@ -560,7 +658,8 @@ def rule_action(state, preference, rule, lane):
         return -1
     if rule == ROLLOUT_WEIGHTED:
         return best_outlook(state, preference, lane)
-    return base_action(state, preference, rule, lane)
+    position, real, free = state.scalar[lane, POSITION], state.real[lane], state.free_server[lane]
+    return base_action(state, preference, rule, lane, position, real, free)
 
 
 @compiled
@@ -642,10 +741,10 @@ def show_nodes(state, observation, lane):
         node[i, 10] = (times[RUN_END] - now) / unit if state.place[lane, i] > 0 else 0.0
 
 
-@compiled
-def show_outlooks(state, preference, observation, lane):
+@inlined
+def show_outlooks(state, preference, observation, lane, fresh):
     """Write where each place leads: costs beyond the least, in even shares of a task."""
-    look_ahead(state, preference, lane)
+    look_ahead(state, preference, lane, fresh)
     tasks, places, least = state.size[lane, TASKS], state.size[lane, SERVERS] + 1, math.inf
     for place in range(places):
         for way in range(NUM_OUTLOOKS):
@@ -703,7 +802,7 @@ def show_task(state, observation, lane):
     row[7] = left / state.device[lane, LOCAL_LATENCY]
 
 
-@compiled
+@merged
 def observe(state, preference, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
     for k in range(preference.shape[1]):
@@ -719,7 +818,7 @@ def observe(state, preference, observation, lane, fresh):
         observation.task[lane] = 0.0
     else:
         show_places(state, observation, lane)
-        show_outlooks(state, preference, observation, lane)
+        show_outlooks(state, preference, observation, lane, fresh)
         show_task(state, observation, lane)
     copy_row(state.legal, lane, observation.action_mask, lane)
 

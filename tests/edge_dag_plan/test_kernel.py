@@ -71,6 +71,25 @@ def test_scalar_rewards_sum_to_the_quality_of_experience():
     )
 
 
+def test_a_preference_that_is_given_at_reset_shows_in_every_column():
+    asked, made = (
+        gym.make_vec(
+            "dispatchgym:dispatchgym/EdgeDagPlan-v0",
+            num_envs=3,
+            vectorization_mode="vector_entry_point",
+            preference=preference,
+        )
+        for preference in ((0.9, 0.1), (0.2, 0.8))
+    )
+    observation, _ = asked.reset(seed=5, options={"preference": (0.2, 0.8)})
+    expected, _ = made.reset(seed=5)
+    for _ in range(6):
+        for key, values in expected.items():
+            np.testing.assert_array_equal(observation[key], values, key)
+        action = made.unwrapped.rule_action("random")
+        observation, expected = asked.step(action)[0], made.step(action)[0]
+
+
 def test_a_plan_by_hand():
     """0 on the device until 4; 1 up from 4 to 7, run to 9, back at 10; 2 on the device, 4 to 8.
 
