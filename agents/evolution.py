@@ -146,8 +146,8 @@ def slope(scores: FloatArray, changes: FloatArray, deviation: float) -> FloatArr
         changes: (P, W), standard normal.
         deviation: by which they were scaled.
     """
-    ranks = np.empty(len(scores))
-    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - 0.5 * (count + 1))[place]  # equal scores share their ranks
     shaped = ranks / (len(scores) - 1) - 0.5
     difference = shaped[: len(changes)] - shaped[len(changes) :]
     return difference @ changes / (len(changes) * deviation)

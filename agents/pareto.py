@@ -17,6 +17,7 @@ __all__ = [
     "clip",
     "expected_utility",
     "hypervolume",
+    "hypervolume_slopes",
     "non_dominated",
     "normalise",
     "sparsity",
@@ -98,6 +99,22 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> FloatArray:
     second = np.minimum.accumulate(np.take_along_axis(costs[..., 1], order, axis=-1), axis=-1)
     ends = np.concatenate([first[..., 1:], np.broadcast_to(corner[0], first[..., :1].shape)], -1)
     return ((ends - first) * (corner[1] - second)).sum(axis=-1)
+
+
+def hypervolume_slopes(points: ArrayLike, reference: ArrayLike) -> FloatArray:
+    """Return (n, 2) what the hypervolume gains for each unit that a cost of a point (n, 2) grows.
+
+    It is never positive, and zero for points that are dominated or outside of the reference (2,).
+    """
+    costs, corner = _points(points), np.asarray(reference, np.float64)
+    slopes = np.zeros_like(costs)
+    front = np.flatnonzero(non_dominated(costs) & (costs < corner).all(axis=1))
+    front = front[np.argsort(costs[front, 0], kind="stable")]
+    first = np.append(costs[front, 0], corner[0])
+    second = np.append(corner[1], costs[front, 1])
+    slopes[front, 0] = np.diff(second)
+    slopes[front, 1] = -np.diff(first)
+    return slopes
 
 
 def expected_utility(points: ArrayLike, preferences: ArrayLike) -> float:

@@ -250,6 +250,14 @@ class EdgeOffloadingConvModelConfig:
 
 
 @dataclass
+class EdgeOffloadingIndexModelConfig:
+    """`model=edge_offloading_index`: looks at each server by itself; for `agent=index`."""
+
+    name: str = "edge_offloading_index"
+    hidden: int = 8
+
+
+@dataclass
 class LearningRateConfig:
     """Learning rate from `initial` to `final` over a phase; `constant`, `linear` or `rex`."""
 
@@ -485,6 +493,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "edge_dag_plan": EdgeDagPlanModelConfig,
         "edge_offloading": EdgeOffloadingModelConfig,
         "edge_offloading_conv": EdgeOffloadingConvModelConfig,
+        "edge_offloading_index": EdgeOffloadingIndexModelConfig,
         "job_shop": JobShopModelConfig,
         "job_shop_index": JobShopIndexModelConfig,
         "soc": SoCModelConfig,

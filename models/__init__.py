@@ -5,6 +5,7 @@ if not __name__.startswith("dispatchgym."):
 
 from dispatchgym.models.edge_dag_plan import EdgeDagPlanNetwork
 from dispatchgym.models.edge_offloading import EdgeOffloadingConvNetwork, EdgeOffloadingNetwork
+from dispatchgym.models.edge_offloading_index import EdgeOffloadingIndexNetwork
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.job_shop_index import JobShopIndexNetwork
 from dispatchgym.models.registry import build_network, network_names
@@ -23,6 +24,7 @@ from dispatchgym.models.vm_rescheduling import VMReschedulingNetwork
 __all__ = [
     "EdgeDagPlanNetwork",
     "EdgeOffloadingConvNetwork",
+    "EdgeOffloadingIndexNetwork",
     "EdgeOffloadingNetwork",
     "JobShopIndexNetwork",
     "JobShopNetwork",

@@ -39,6 +39,7 @@ from dispatchgym.envs.edge_offloading.parsers import load
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.configs.schemas import TrainConfig
 
@@ -235,6 +236,13 @@ class EdgeOffloading(Problem):
         if teacher == "rollout":
             return RolloutTeacher(config.agent.imitation.iterations), {}
         return RuleTeacher(teacher), {}
+
+    def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
+        """Return episodes of every scenario of the training, whose fronts are measured."""
+        from dispatchgym.agents.edge_fronts import FrontGround
+        from dispatchgym.agents.evolution import playgrounds_of
+
+        return playgrounds_of(config, FrontGround)
 
     # --- speed ---
 
