@@ -1335,7 +1335,7 @@ def may_wait(scalar, number, pe):
     return happens
 
 
-@compiled
+@merged
 def is_legal(state, tables, lane, action):
     """Tell whether an action is legal."""
     mode, places, pes = state.setting[MODE], state.task.shape[1], state.pe.shape[2]
@@ -1357,7 +1357,7 @@ def is_legal(state, tables, lane, action):
     return mode == ORDER_ONLY or nominal_duration(state, tables, lane, slot, p) >= 0
 
 
-@compiled
+@merged
 def apply_action(state, tables, lane, action):
     """Apply a legal action and go to the next decision."""
     mode, places, pes = state.setting[MODE], state.task.shape[1], state.pe.shape[2]

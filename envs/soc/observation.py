@@ -72,6 +72,7 @@ from dispatchgym.envs.soc.kernel import (
     frequency_of,
     mark,
     may_wait,
+    merged,
     nominal_duration,
 )
 from dispatchgym.envs.soc.outlook import look_ahead
@@ -328,7 +329,7 @@ def show_global(scalar, ready, number, real, features, first_ready):
     first_ready[0] = np.int32(ready[0]) if scalar[READY] > 0 else np.int32(0)
 
 
-@compiled
+@merged
 def show_mode(state, tables, action_mask, lane):
     """Write those actions of the mask that do not belong to one task."""
     scalar, mode = state.scalar[lane], state.setting[MODE]
@@ -344,7 +345,7 @@ def show_mode(state, tables, action_mask, lane):
         action_mask[action_mask.shape[0] - 1] = may_wait(scalar, number, state.pe[lane])
 
 
-@compiled
+@merged
 def show_jobs(state, tables, observation, lane):
     """Bring the rows of jobs and tasks up to date."""
     scalar, mode, pes = state.scalar[lane], state.setting[MODE], state.pe.shape[2]
@@ -398,7 +399,7 @@ def show_afresh(state, tables, observation, lane):
         mark(state, lane, slot)
 
 
-@compiled
+@merged
 def observe(state, tables, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
     scalar, pe, task = state.scalar[lane], state.pe[lane], state.task[lane]

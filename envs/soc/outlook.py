@@ -32,7 +32,6 @@ from dispatchgym.envs.soc.kernel import (
     STAGE,
     TASK,
     TIME_SCALE,
-    compiled,
     data_wait,
     estimated_finish,
     inlined,
@@ -377,7 +376,7 @@ def look_at_placement(state, tables, lane, slot, p, outlook, soonest, first_job)
     outlook[JOB_LAG] = (estimate - first_job) * per_scale
 
 
-@compiled
+@merged
 def look_ahead(state, tables, lane, outlook):
     """Write the outlook of all ready tasks of a lane.
 
