@@ -58,8 +58,8 @@ def solve(
     """Return a good schedule if everything is known beforehand, and a bound; proven where few.
 
     Up to 16 independent tasks are placed by dynamic programming over sets of tasks. More are
-    placed by a local search from the rule greedy_omega and from random placements, beside the
-    bound of a linear program.
+    placed by an iterated local search that begins with what greedy_omega does, beside the bound of
+    a linear program.
 
     Args:
         instance: what to solve.
@@ -156,13 +156,8 @@ def _search(
     until: float,
     seed: int,
 ) -> npt.NDArray[np.int64]:
-    """Return the best placement of a search from the rule and from random placements."""
+    """Return the best placement of a search that begins with what greedy_omega does."""
     vec = EdgeOffloadingVectorEnv(1, scenario=instance, max_servers=instance.num_servers)
     vec.reset(seed=0, options={"preference": weights})
     begin = vec.run_rule("greedy_omega")["schedule"]["server"][0]
-    best = search.local_search(problem, per_unit, begin, 0)
-    for number in range(3):
-        if time.perf_counter() > until:
-            break
-        best = search.local_search(problem, per_unit, best, 1, seed + number)
-    return best
+    return search.local_search(problem, per_unit, begin, seed=seed, until=until)

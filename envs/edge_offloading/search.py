@@ -5,10 +5,12 @@ The cost of a placement is a sum over servers, so that a change concerns two of 
 
 from __future__ import annotations
 
+import math
+import time
+
 import numpy as np
 import numpy.typing as npt
 
-from dispatchgym.envs.core.rng import uniform
 from dispatchgym.envs.edge_offloading.bounds import Placement
 from dispatchgym.envs.edge_offloading.kernel import (
     NUM_WORK_ROWS,
@@ -24,6 +26,10 @@ __all__ = ["best_subsets", "delay_of", "local_search", "server_costs"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+KICKS = 100
+KICKED = 0.15
+"""Share of the tasks that a kick moves."""
 
 
 def server_order(problem: Placement) -> IntArray:
@@ -133,16 +139,25 @@ def climb(problem, servers, costs, weight, work):
 
 
 def local_search(
-    problem: Placement, weight: FloatArray, begin: IntArray, restarts: int = 3, seed: int = 0
+    problem: Placement,
+    weight: FloatArray,
+    begin: IntArray,
+    kicks: int = KICKS,
+    seed: int = 0,
+    until: float = math.inf,
 ) -> IntArray:
     """Return a placement that no move of a task and no swap of two improves.
+
+    It is the best of an iterated local search (Lourenco, Martin and Stuetzle, 2003): some tasks of
+    the best placement so far go to random servers, and the climb begins again.
 
     Args:
         problem: the tasks.
         weight: float64 (2,), of a second and of a joule.
         begin: int64 (n,), a placement to begin with.
-        restarts: how often to begin at random besides; the best is returned.
-        seed: of the random placements.
+        kicks: how often to begin again, at most.
+        seed: of the random servers.
+        until: time of `time.perf_counter` behind which no further climb begins.
     """
     servers, tasks = len(problem.speed), len(problem.bits)
     arrays = (
@@ -154,12 +169,15 @@ def local_search(
         problem.fifo,
     )
     work, costs = np.zeros((NUM_WORK_ROWS, tasks + 1)), np.zeros(servers)
-    best, least = begin, np.inf
-    for restart in range(restarts + 1):
-        found = begin.copy()
-        if restart:
-            draws = [uniform(np.uint64(seed), 0, restart, m) for m in range(tasks)]
-            found = (np.array(draws) * servers).astype(np.int64)
+    best = begin.copy()
+    least = climb(arrays, best, costs, weight, work)
+    rng = np.random.default_rng(seed)
+    for _ in range(kicks):
+        if time.perf_counter() > until:
+            break
+        found = best.copy()
+        moved = rng.random(tasks) < KICKED
+        found[moved] = rng.integers(servers, size=moved.sum())
         cost = climb(arrays, found, costs, weight, work)
         if cost < least:
             best, least = found, cost
