@@ -166,6 +166,10 @@ class Recipe(NamedTuple):
     affinity: bool
 
 
+merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+"""Put in place by LLVM, and without reference counts."""
+
+
 @njit(cache=True)
 def migrations_for(pms: int) -> int:
     """Return the migration limit of a cluster whose scenario names none: 3 * sqrt(P), rounded.
@@ -175,7 +179,7 @@ def migrations_for(pms: int) -> int:
     return round(3.0 * math.sqrt(pms))
 
 
-@njit(cache=True)
+@merged
 def _below(seed: np.uint64, stream: int, a: int, b: int, size: int) -> int:
     """Return the integer of key (seed, stream, a, b), uniform in 0..size-1."""
     return int(uniform(seed, stream, a, b) * size)
@@ -233,7 +237,7 @@ def _by_rank(mixed: IntArray, rank: IntArray, amount: IntArray) -> IntArray:
     return ordered
 
 
-@njit(cache=True)
+@merged
 def _room(
     free_cpu: IntArray, free_memory: IntArray, pm: int, numa: int, cpu: int, memory: int
 ) -> bool:
@@ -243,7 +247,7 @@ def _room(
     return (first and second) if numa == 2 else (first or second)
 
 
-@njit(cache=True)
+@merged
 def _choose_pm(
     seed: np.uint64,
     vm: int,
@@ -272,7 +276,7 @@ def _choose_pm(
     return -1, 0
 
 
-@njit(cache=True)
+@merged
 def _choose_node(
     seed: np.uint64,
     vm: int,
@@ -290,7 +294,7 @@ def _choose_node(
     return 0 if free_cpu[pm, 0] >= cpu and free_memory[pm, 0] >= memory else 1
 
 
-@njit(cache=True)
+@merged
 def _change(
     free_cpu: IntArray, free_memory: IntArray, pm: int, node: int, cpu: int, memory: int
 ) -> None:
@@ -301,21 +305,22 @@ def _change(
             free_memory[pm, k] += memory
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 def _place(
     seed: np.uint64,
     recipe: Recipe,
-    pms: int,
+    pool: IntArray,
+    left: IntArray,
     arrivals: IntArray,
     free_cpu: IntArray,
     free_memory: IntArray,
     pm_of: IntArray,
     node_of: IntArray,
 ) -> None:
-    """Place VMs one after the other; PM -1 marks those that found no room."""
-    pool = np.empty((recipe.cpu.size, pms), np.int32)
-    pool[:] = np.arange(pms)
-    left = np.full(recipe.cpu.size, pms, np.int64)
+    """Place VMs one after the other; PM -1 marks those that found no room.
+
+    The first left[kind] machines of a row of `pool` are those that may have room for a class.
+    """
     for vm in range(arrivals.size):
         kind = arrivals[vm]
         numa = recipe.numa[kind]
@@ -420,7 +425,10 @@ def fill_cluster(
     arrivals = _arrivals(seed, recipe, pms)
     pm_of = np.empty(arrivals.size, np.int64)
     node_of = np.empty(arrivals.size, np.int64)
-    _place(seed, recipe, pms, arrivals, free_cpu, free_memory, pm_of, node_of)
+    pool = np.empty((recipe.cpu.size, pms), np.int32)
+    pool[:] = np.arange(pms)
+    left = np.full(recipe.cpu.size, pms, np.int64)
+    _place(seed, recipe, pool, left, arrivals, free_cpu, free_memory, pm_of, node_of)
 
     stay = np.flatnonzero(pm_of >= 0)
     _shuffle(seed, _STREAM_LEAVE, stay, stay.size)
