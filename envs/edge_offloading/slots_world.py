@@ -248,7 +248,7 @@ class SlotWorld(World):
         objective = outcome.total[:, [kernel.DELAY, kernel.ENERGY]]
         objective[~finished] = np.nan
         sent = outcome.scalar[:, kernel.PLACED]
-        columns = {name: np.empty(self._lanes, object) for name in _SCHEDULE}
+        columns = dict(zip(_SCHEDULE, np.empty((len(_SCHEDULE), self._lanes), object), strict=True))
         for lane in np.flatnonzero(ended):
             for name, column in _columns(outcome.sent[lane, : sent[lane]]).items():
                 columns[name][lane] = column
