@@ -355,8 +355,8 @@ def find_entrants(
 
     Args:
         agents: ``rules``, a rule, ``exact``, another agent of the problem, a shipped agent
-            (``job_shop/ppo`` or, within its problem, ``ppo``), a checkpoint folder, or an object
-            with ``name``, ``environment`` and ``act``; or a list of these.
+            (``job_shop/ppo`` or, within its problem, ``ppo``), a checkpoint folder, an object
+            with ``name``, ``environment`` and ``act``, or an `Entrant`; or a list of these.
         problem: the problem to be solved.
         search: test-time search of rules and policies that are named one by one.
         effort: what solvers and planners may spend.
@@ -396,7 +396,7 @@ class _Finder:
     def find(self, entry: str | Any) -> Iterable[Entrant]:
         """Return what an entry of the list of agents stands for."""
         if not isinstance(entry, str):
-            return [_player(entry)]
+            return [entry if hasattr(entry, "play") else _player(entry)]
         if entry == ALL_RULES:
             return [RuleEntrant(name) for name in self.rules]
         if entry in self.makers:
@@ -420,6 +420,9 @@ class _Finder:
     def _searching_policy(self, policy: Policy) -> Entrant:
         from dispatchgym.agents.players import NetworkPlayer
 
+        inside = self.problem.policy_entrant(policy, self.search)
+        if inside is not None:
+            return inside
         if self.search.name == "none":
             return PlayerEntrant(policy.name, NetworkPlayer(policy), policy.environment)
         if self.search.name == "best_of":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dispatchgym.agents.arena import Arena, Episode
+from dispatchgym.agents.entrants import Search
 from dispatchgym.agents.mixture import parts_of
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.problems.base import Measure, Problem, VectorMeasure
@@ -61,6 +62,9 @@ class HeldOut:
             self._references = [problem.held_out_reference(i) for i in self.arena.instances]
 
     def _play(self, policy: Policy) -> list[Episode]:
+        entrant = self.arena.problem.policy_entrant(policy, Search())
+        if entrant is not None:
+            return entrant.play(self.arena)
         return self.arena.play(lambda _, observation: policy.act(observation))[0]
 
     def _numbers(self, episodes: list[Episode]) -> list[float]:

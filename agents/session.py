@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from dispatchgym.agents.curves import draw_learning_curve
+from dispatchgym.agents.entrants import Search
 from dispatchgym.agents.evaluation import EvaluationResult, evaluate
 from dispatchgym.agents.players import NetworkPlayer
 from dispatchgym.agents.policy import Policy
@@ -144,8 +145,9 @@ def compare(trainer: Trainer, policy: Policy) -> EvaluationResult:
     held_out = trainer.config.held_out
     options = dict(trainer.held_out.arena.options)
     seeds = range(TABLE_SEED, TABLE_SEED + held_out.table_seeds)
+    entrant = trainer.problem.policy_entrant(policy, Search()) or NetworkPlayer(policy)
     return evaluate(
-        ["rules", NetworkPlayer(policy)],
+        ["rules", entrant],
         trainer.held_out.scenario,
         seeds,
         problem=trainer.problem.name,

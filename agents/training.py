@@ -28,8 +28,15 @@ from dispatchgym.agents.provenance import provenance
 from dispatchgym.agents.runs import Progress, RunFolder, make_checkpoint
 from dispatchgym.agents.sac import SACLearner
 from dispatchgym.agents.schedules import rate_of
+from dispatchgym.agents.self_labelling import SelfLabellingLearner
 from dispatchgym.agents.threads import use_threads
-from dispatchgym.configs.schemas import IndexConfig, PPOConfig, SACConfig, TrainConfig
+from dispatchgym.configs.schemas import (
+    IndexConfig,
+    PPOConfig,
+    SACConfig,
+    SelfLabellingConfig,
+    TrainConfig,
+)
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 
 if TYPE_CHECKING:
@@ -352,6 +359,7 @@ LEARNERS: Mapping[type, Callable[[Trainer], Learner]] = {
     IndexConfig: IndexLearner,
     PPOConfig: PPOLearner,
     SACConfig: SACLearner,
+    SelfLabellingConfig: SelfLabellingLearner,
 }
 """Configuration of an agent -> how it learns."""
 
@@ -365,7 +373,7 @@ def check(config: TrainConfig) -> None:
     budget = config.budget
     if not budget.steps and not budget.seconds:
         raise ParameterError("budget: found neither steps nor seconds, expected one of them")
-    if isinstance(config.agent, IndexConfig):
+    if not hasattr(config.agent, "imitation"):
         return
     imitation = config.agent.imitation
     if not 0 <= imitation.share <= 1:

@@ -54,6 +54,18 @@ class JobShopModelConfig:
 
 
 @dataclass
+class JobShopEncoderModelConfig:
+    """`model=job_shop_encoder`: looks at the instance once; for `agent=self_labelling`."""
+
+    name: str = "job_shop_encoder"
+    width: int = 64
+    heads: int = 4
+    blocks: int = 2
+    units: int = 64
+    crowding: float = 0.0
+
+
+@dataclass
 class JobShopIndexModelConfig:
     """`model=job_shop_index`: looks at each job by itself; for `agent=index`."""
 
@@ -420,6 +432,32 @@ class IndexConfig:
 
 
 @dataclass
+class SelfLabellingConfig:
+    """`agent=self_labelling`: a network learns from its own best plays of each instance.
+
+    Attributes:
+        scenarios: random scenarios, one after the other. None: the training's own.
+        instances: how many are played in an update.
+        samples: plays of each of them, the greedy one included.
+        temperature: of the random choices in these plays.
+        loss: what a play teaches: `rank`, `best` or `bopo`.
+        learning_rate: over the whole training.
+        max_grad_norm: longest gradient of a step.
+    """
+
+    name: str = "self_labelling"
+    scenarios: list[str] = field(default_factory=list)
+    instances: int = 16
+    samples: int = 128
+    temperature: float = 1.0
+    loss: str = "rank"
+    learning_rate: LearningRateConfig = field(
+        default_factory=lambda: LearningRateConfig("rex", 1e-3, 1e-5)
+    )
+    max_grad_norm: float = 1.0
+
+
+@dataclass
 class BudgetConfig:
     """When training ends: after `steps` decisions or `seconds` of wall time, whichever first."""
 
@@ -495,6 +533,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "edge_offloading_conv": EdgeOffloadingConvModelConfig,
         "edge_offloading_index": EdgeOffloadingIndexModelConfig,
         "job_shop": JobShopModelConfig,
+        "job_shop_encoder": JobShopEncoderModelConfig,
         "job_shop_index": JobShopIndexModelConfig,
         "soc": SoCModelConfig,
         "soc_index": SoCIndexModelConfig,
@@ -506,7 +545,12 @@ GROUPS: dict[str, dict[str, type]] = {
         "uam_transformer": UAMTransformerModelConfig,
         "vm_rescheduling": VMReschedulingModelConfig,
     },
-    "agent": {"index": IndexConfig, "ppo": PPOConfig, "sac": SACConfig},
+    "agent": {
+        "index": IndexConfig,
+        "ppo": PPOConfig,
+        "sac": SACConfig,
+        "self_labelling": SelfLabellingConfig,
+    },
 }
 """Config group -> name -> schema."""
 

@@ -7,6 +7,7 @@ from dispatchgym.models.edge_dag_plan import EdgeDagPlanNetwork
 from dispatchgym.models.edge_offloading import EdgeOffloadingConvNetwork, EdgeOffloadingNetwork
 from dispatchgym.models.edge_offloading_index import EdgeOffloadingIndexNetwork
 from dispatchgym.models.job_shop import JobShopNetwork
+from dispatchgym.models.job_shop_encoder import JobShopEncoder
 from dispatchgym.models.job_shop_index import JobShopIndexNetwork
 from dispatchgym.models.registry import build_network, network_names
 from dispatchgym.models.soc import SoCNetwork
@@ -26,6 +27,7 @@ __all__ = [
     "EdgeOffloadingConvNetwork",
     "EdgeOffloadingIndexNetwork",
     "EdgeOffloadingNetwork",
+    "JobShopEncoder",
     "JobShopIndexNetwork",
     "JobShopNetwork",
     "SoCIndexNetwork",

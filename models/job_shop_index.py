@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
+from dispatchgym.envs.job_shop.decoding import Decoder, DecoderShops, index_decoder
 from dispatchgym.envs.job_shop.index import FEATURES
 from dispatchgym.models.registry import PolicyNetwork, register_network
 
@@ -43,6 +45,11 @@ class JobShopIndexNetwork(PolicyNetwork):
         nn.init.zeros_(self.out.weight)
         with torch.no_grad():
             self.direct.weight[0, _WORK_FEATURE] = 1.0
+
+    def decoder_of(self, shops: DecoderShops) -> Decoder:
+        """Return what the kernel plays these shops with."""
+        weights = parameters_to_vector(self.parameters()).detach().double().cpu().numpy()
+        return index_decoder(weights, shops.machines.shape)
 
     def forward(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits (batch, jobs + 1), 0 for waiting, and values (batch,) of zero."""

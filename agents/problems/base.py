@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dispatchgym.agents.fronts import Box
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.agents.policy import Policy
+    from dispatchgym.agents.self_labelling import SampledInstances
     from dispatchgym.configs.schemas import TrainConfig
 
 __all__ = [
@@ -446,6 +447,10 @@ class Problem(ABC):
         """Return a policy with a test-time search of this problem alone; None: no such search."""
         return None
 
+    def policy_entrant(self, policy: Policy, search: Search) -> Entrant | None:
+        """Return how a policy plays whole episodes in the kernel; None: decision by decision."""
+        return None
+
     # --- pictures ---
 
     @abstractmethod
@@ -522,6 +527,14 @@ class Problem(ABC):
 
         Raises:
             ParameterError: the problem has no index policy.
+        """
+        raise ParameterError(f"agent: found {config.agent.name!r}, but env={self.name} has none")
+
+    def make_sampled_instances(self, config: TrainConfig) -> Sequence[SampledInstances]:
+        """Return instances on which a network labels its own plays.
+
+        Raises:
+            ParameterError: the problem has no network for it.
         """
         raise ParameterError(f"agent: found {config.agent.name!r}, but env={self.name} has none")
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dispatchgym.agents.evolution import Playground
     from dispatchgym.agents.imitation import Teacher
     from dispatchgym.agents.policy import Policy
+    from dispatchgym.agents.self_labelling import SampledInstances
     from dispatchgym.configs.schemas import TrainConfig
 
 __all__ = ["JobShopSetting", "find_settings", "problem"]
@@ -228,6 +229,12 @@ class JobShop(Problem):
         guided = GuidedRollout(name, NetworkPlayer(policy), RolloutPlayer())
         return PlayerEntrant(name, guided, policy.environment)
 
+    def policy_entrant(self, policy: Policy, search: Search) -> Entrant | None:
+        """Return the entrant of a network whose decisions the kernel can make."""
+        from dispatchgym.agents.job_shop_decoding import find_entrant
+
+        return find_entrant(policy, search)
+
     # --- pictures ---
 
     def draw(
@@ -269,7 +276,9 @@ class JobShop(Problem):
 
     def check_training(self, config: TrainConfig) -> None:
         """Refuse observations that the network cannot read, and rewards of another scale."""
-        wanted = "jobs" if config.model.name == "job_shop_index" else "graph"
+        wanted = {"job_shop_index": "jobs", "job_shop_encoder": "instance"}.get(
+            config.model.name, "graph"
+        )
         if config.env.observation != wanted:
             raise ParameterError(
                 f"env.observation: found {config.env.observation!r}; "
@@ -306,6 +315,22 @@ class JobShop(Problem):
             config,
             lambda scenario, count: IndexShops(count, **{**options, "scenario": scenario}),
         )
+
+    def make_sampled_instances(self, config: TrainConfig) -> Sequence[SampledInstances]:
+        """Return shops of every scenario of the training, in its mode."""
+        from dispatchgym.agents.job_shop_samples import SampledShops
+
+        if config.model.name != "job_shop_encoder":
+            raise ParameterError(
+                f"model: found {config.model.name!r}, agent={config.agent.name} trains "
+                "'job_shop_encoder'"
+            )
+        options = self.training_options(asdict(config.env))
+        scenarios = config.agent.scenarios or [config.env.scenario]
+        return [
+            SampledShops(config.agent.instances, **{**options, "scenario": scenario})
+            for scenario in scenarios
+        ]
 
     # --- speed ---
 

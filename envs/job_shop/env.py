@@ -32,8 +32,8 @@ from dispatchgym.envs.job_shop.rules import RULES
 __all__ = ["JobShopEnv", "JobShopSimulation", "JobShopVectorEnv"]
 
 MODES = ("classic", "blocking", "interrupting")
-SCHEMES = ("event", "sequence")
-OBSERVATIONS = ("graph", "jobs")
+SCHEMES = ("event", "sequence", "active")
+OBSERVATIONS = ("graph", "jobs", "instance")
 REWARDS = ("lb_delta", "time", "waiting", "area", "terminal")
 WAITS = ("never", "if_event")
 AVOIDANCE = ("none", "one_step")
@@ -42,6 +42,7 @@ OPERATION_COLUMNS = 14
 JOB_COLUMNS = 5
 MACHINE_COLUMNS = 8
 CANDIDATE_COLUMNS = 16
+RIVAL_COLUMNS = 34
 
 _NUMBER_LIMIT = float(np.finfo(np.float32).max)
 GRAPH_KEYS = (
@@ -59,6 +60,8 @@ GRAPH_KEYS = (
 )
 _NO_INTERRUPTIONS = np.zeros((0, 5), np.int64)
 JOBS_KEYS = ("candidates", "job_mask", "action_mask")
+INSTANCE_KEYS = ("operation_duration", "operation_machine", "job_operation", *JOBS_KEYS)
+KEYS = {"graph": GRAPH_KEYS, "jobs": JOBS_KEYS, "instance": INSTANCE_KEYS}
 
 
 class JobShopSimulation(Simulation):
@@ -99,9 +102,9 @@ class JobShopSimulation(Simulation):
         self.interrupts = Interrupts.make(interrupts)
         self.mode = "blocking" if mode == "interrupting" else mode
         disturbed = self.interrupts.kind != "none"
-        if scheme == "sequence" and (self.mode != "classic" or disturbed):
+        if scheme != "event" and (self.mode != "classic" or disturbed):
             raise ParameterError(
-                "scheme: 'sequence' exists for mode 'classic' without interrupts only"
+                f"scheme: {scheme!r} exists for mode 'classic' without interrupts only"
             )
         self.num_lanes = num_lanes
         self.rules = RULES
@@ -197,7 +200,7 @@ class JobShopSimulation(Simulation):
         setting = np.zeros(kernel.NUM_SETTINGS, np.int64)
         setting[kernel.BLOCKING] = self.mode == "blocking"
         setting[kernel.SWAP] = self.swap
-        setting[kernel.SEQUENCE] = scheme == "sequence"
+        setting[kernel.SEQUENCE] = SCHEMES.index(scheme)
         setting[kernel.POLICY] = INTERRUPT_POLICIES.index(self.interrupts.policy)
         setting[kernel.UNLOAD] = self.interrupts.unload_when_down
         setting[kernel.REVEAL] = self.interrupts.reveal_repair
@@ -205,9 +208,13 @@ class JobShopSimulation(Simulation):
         setting[kernel.AVOID] = deadlock_avoidance == "one_step" and not self.swap
         setting[kernel.TRIVIAL] = auto_trivial
         setting[kernel.REWARD] = REWARDS.index(reward)
-        setting[kernel.GRAPH] = observation == "graph"
+        setting[kernel.VIEW] = OBSERVATIONS.index(observation)
         setting[kernel.STEP_LIMIT] = step_limit
         return setting
+
+    def allocate(self, lanes: int) -> kernel.State:
+        """Return lanes of the same shape and settings, to play in."""
+        return self._allocate(lanes, self.state.setting)
 
     def _allocate(self, lanes: int, setting: npt.NDArray[np.int64]) -> kernel.State:
         jobs, width, machines = self.max_jobs, self.max_operations, self.max_machines
@@ -228,7 +235,7 @@ class JobShopSimulation(Simulation):
         self.terminated = np.zeros(lanes, np.bool_)
         self.truncated = np.zeros(lanes, np.bool_)
         self.invalid = np.zeros(lanes, np.bool_)
-        self._outcome = kernel.Outcome(
+        self.outcome = kernel.Outcome(
             self.reward,
             self.terminated,
             self.truncated,
@@ -243,7 +250,8 @@ class JobShopSimulation(Simulation):
         self._conditions = self._describe_conditions()
 
     def _make_spaces(self, observation: str) -> None:
-        keys = GRAPH_KEYS if observation == "graph" else JOBS_KEYS
+        keys = KEYS[observation]
+        columns = RIVAL_COLUMNS if observation == "instance" else CANDIDATE_COLUMNS
         jobs, machines = self.max_jobs, self.max_machines
         nodes = jobs * self.max_operations
         boxes = {
@@ -257,7 +265,8 @@ class JobShopSimulation(Simulation):
             "wait_for": spaces.Box(-1, jobs - 1, (jobs,), np.int32),
             "machines": _numbers((machines, MACHINE_COLUMNS)),
             "machine_mask": spaces.Box(0, 1, (machines,), np.int8),
-            "candidates": _numbers((jobs, CANDIDATE_COLUMNS)),
+            "operation_duration": _numbers((nodes,)),
+            "candidates": _numbers((jobs, columns)),
             "action_mask": spaces.Box(0, 1, (jobs + 1,), np.int8),
         }
         self.observation_space = spaces.Dict({key: boxes[key] for key in keys})
@@ -297,7 +306,7 @@ class JobShopSimulation(Simulation):
             self._source,
             self._observation,
             self._final,
-            self._outcome,
+            self.outcome,
             actions,
             autoreset,
         )
@@ -347,7 +356,7 @@ class JobShopSimulation(Simulation):
     def changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that hold the state of the lanes."""
         prepared = self._rows if self._kind == kernel.PREPARED else ()
-        return (*self.state[1:], *self._outcome, *prepared)
+        return (*self.state[1:], *self.outcome, *prepared)
 
     # --- rules and searches inside the kernel ---
 
@@ -373,8 +382,17 @@ class JobShopSimulation(Simulation):
         """
         number = self.check_rule(rule)
         samples = np.arange(self.num_lanes)
-        kernel.run_rule_batch(self.state, self._outcome, number, float(temperature), samples)
+        kernel.run_rule_batch(self.state, self.outcome, number, float(temperature), samples)
+        return self.results()
+
+    def results(self) -> dict[str, Any]:
+        """Return the final infos of all lanes, whose episodes are over, as copies."""
         return copy_nested(self.final_infos(np.ones(self.num_lanes, np.bool_)))
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether waiting can be legal."""
+        return bool(self.state.setting[kernel.WAIT])
 
     def rollout_values(
         self, bases: Sequence[tuple[str, int]] = (("blkrel", 0),)
@@ -398,7 +416,7 @@ class JobShopSimulation(Simulation):
         caps = np.array([int(cap) for _, cap in bases])
         values = np.empty((self.num_lanes, self.max_jobs + 1))
         if self._scratch is None:
-            self._scratch = self._allocate(2 * self.num_lanes, self.state.setting)
+            self._scratch = self.allocate(2 * self.num_lanes)
         if self.num_lanes == 1:
             kernel.rollout_lane(self.state, self._scratch, rules, caps, values, 0)
         else:
@@ -418,7 +436,7 @@ class JobShopSimulation(Simulation):
     def schedule(self, lane: int) -> dict[str, npt.NDArray[Any]]:
         """Return the schedule of the episode that is being played, as far as it has come."""
         self.check_lane(lane)
-        outcome = kernel.Outcome(*(array.copy() for array in self._outcome))
+        outcome = kernel.Outcome(*(array.copy() for array in self.outcome))
         kernel.write_log(self.state, outcome, lane)
         return self._cut(self._schedules(np.arange(self.num_lanes) == lane, outcome), lane)
 
@@ -436,14 +454,14 @@ class JobShopSimulation(Simulation):
 
     def final_infos(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Return the results of the lanes that ended; see `Simulation.final_infos`."""
-        scalar = self._outcome.scalar
+        scalar = self.outcome.scalar
         status = scalar[:, kernel.STATUS]
         return {
             "objective": np.where(status == kernel.FINISHED, scalar[:, kernel.MAKESPAN], np.nan),
             "swaps": scalar[:, kernel.SWAPS],
             "longest_cycle": scalar[:, kernel.LONGEST_CYCLE],
             "deadlock": status == kernel.DEADLOCK,
-            "schedule": self._schedules(ended, self._outcome),
+            "schedule": self._schedules(ended, self.outcome),
         }
 
     def _describe_conditions(self) -> dict[str, npt.NDArray[Any]]:
@@ -587,9 +605,12 @@ class JobShopEnv(KernelEnv):
     `Discrete(n + 1)` with n the largest number of jobs of the scenario: start the next operation
     of job a, now. Action n waits for the next event (a completion, repair, shutdown or release)
     and is legal only with `allow_wait="if_event"` and while something will complete, be repaired
-    or be released. In the `sequence` scheme (classic only) any unfinished job is legal at every
-    step; its next operation is appended behind those placed on its machine, and an episode has
-    exactly as many steps as there are operations.
+    or be released. Two other schemes (classic only) append operations behind those placed on
+    their machine, without a clock. In `sequence`, any unfinished job is legal at every step, and
+    an episode has exactly as many steps as there are operations. In `active`, legal are the jobs
+    that conflict with the operation that could end first of all (Giffler and Thompson, Operations
+    Research 8, 1960): a machine may be kept free for a job that comes soon, and the schedules that
+    can be built are exactly the active ones, an optimal one among them.
 
     Legal actions are in `observation["action_mask"]`, `info["action_mask"]` (int8) and
     `action_masks()` (bool).
@@ -620,6 +641,15 @@ class JobShopEnv(KernelEnv):
     | key | shape and type | content |
     | --- | --- | --- |
     | `candidates` | (n, 16) float32 | 0 duration / mean; 1 work left / mean job; 2 part of operations left; 3 waiting time / (5 mean), at most 1; 4 holds a machine; 5 jobs waiting for that / m; 6 outside; 7 jobs in the shop / m if outside; 8 jobs waiting for its next machine / m; 9 load left on that, relative to the mean load; of the machine after that: 10 empty, 11 waiting jobs / m, 12 duration there / mean, 13 time to completion / mean, at most 3, 14 holds a finished job; 15 last operation |
+
+    With `observation="instance"`, for networks that look at the instance once: `job_operation`,
+    `job_mask` and `action_mask` as above, and
+
+    | key | shape and type | content |
+    | --- | --- | --- |
+    | `operation_duration` | (N,) float32 | duration / mean; the same during the episode |
+    | `operation_machine` | (N,) int32 | its machine, -1 for padding; the same during the episode |
+    | `candidates` | (n, 34) float32 | of jobs that may start, else 0: 0 to 15 as above; lower bound on the time to the end, minus: 16 its work, 17 its machine's load, 18 the load of the machine after that; 19 its work minus the largest of its rivals on the machine; 20 its duration minus their shortest; 21 time until another job arrives at the machine / mean, at most 3, 22 that job's work minus its own; of the machine after: 23 work there / (3 mean), at most 3, 24 time until a job arrives, at most 3; 25 the lower bound; 26 how far it is above the first one; blocking: 27 jobs blocked behind it / m, 28 jobs in its way after the move / m, 29 time until the first of them may move / mean, at most 5, 30 the move closes a cycle; 31 the machine after is down; 32 time until it can start / mean, at most 5; 33 time for which the machine after is busy when it comes / mean, -3 to 3 (times without unit: in mean jobs) |
 
     ## Rewards
     Divided by `reward_scale`; None takes the trivial lower bound LB of the instance, the largest
@@ -652,15 +682,15 @@ class JobShopEnv(KernelEnv):
     | --- | --- | --- |
     | `scenario` | `"ft06"` | name (see `scenarios()`), `Instance`, generator, or path to a file |
     | `mode` | `"classic"` | `classic`, `blocking` or `interrupting` |
-    | `scheme` | `"event"` | `event` or `sequence` |
+    | `scheme` | `"event"` | `event`, `sequence` or `active` |
     | `interrupts` | None | `Interrupts` or its fields as a dict; None: shutdowns in mode `interrupting` only, with the defaults of `Interrupts` |
-    | `observation` | `"graph"` | `graph` or `jobs` |
+    | `observation` | `"graph"` | `graph`, `jobs` or `instance` |
     | `reward`, `reward_scale` | `"lb_delta"`, None | see above |
     | `allow_wait` | `"never"` | `never` or `if_event` |
     | `wip_cap` | 0 | no job enters while this many are in the shop; 0: no limit |
     | `swap` | True | cycles of blocked jobs may move at once |
     | `deadlock_avoidance` | `"none"` | `one_step` masks moves that close a cycle (`swap=False`) |
-    | `auto_trivial` | True | a decision with one legal action is not asked (`event` scheme) |
+    | `auto_trivial` | True | a decision with one legal action is not asked (not in `sequence`) |
     | `invalid_action` | `"penalise"` | or `raise` |
     | `render_mode` | None | `ansi` (80 columns) or `rgb_array` (a Gantt chart so far) |
 

@@ -34,11 +34,13 @@ NEVER = np.int64(2**62)
 """A time that does not come."""
 
 # Columns of State.setting, shared by all lanes.
-BLOCKING, SWAP, SEQUENCE, POLICY, UNLOAD, REVEAL, WAIT, AVOID, TRIVIAL, REWARD, GRAPH = range(11)
+BLOCKING, SWAP, SEQUENCE, POLICY, UNLOAD, REVEAL, WAIT, AVOID, TRIVIAL, REWARD, VIEW = range(11)
 STEP_LIMIT = 11
 NUM_SETTINGS = 12
+EVENT_SCHEME, SEQUENCE_SCHEME, ACTIVE_SCHEME = range(3)
 NO_INTERRUPTS, PER_OPERATION, CALENDAR = range(3)
 RESUME, RESTART, FINISH_FIRST = range(3)
+GRAPH_VIEW, JOBS_VIEW, INSTANCE_VIEW = range(3)
 LB_DELTA, TIME_PASSED, WAITING, AREA, TERMINAL = range(5)
 
 # Columns of State.scalar, integers of one lane.
@@ -54,14 +56,15 @@ MEAN_DURATION, PROBABILITY, REWARD_SCALE, MEAN_JOB = range(4)
 NUM_REALS = 4
 
 # Columns of State.job.
-COUNT, RELEASE, NEXT, TARGET, HELD, PHASE, FINISH, ARRIVE, MARK, SHOWN = range(10)
-NUM_JOB_COLUMNS = 10
+COUNT, RELEASE, NEXT, TARGET, HELD, PHASE, FINISH, ARRIVE, MARK, SHOWN, BEHIND = range(11)
+NUM_JOB_COLUMNS = 11
 OUTSIDE, QUEUED, BLOCKED, PROCESSING, PAUSED, DONE = range(6)  # the first three wait
 
 # Columns of State.machine.
 OCCUPANT, DOWN, DOWN_SINCE, DOWN_UNTIL, SHUT_AT, SHUT_LENGTH, REMAINING, DEFERRED = range(8)
 INTERVAL, LOAD_LEFT, LOAD, FREE_AT, QUEUE, QUEUE_WORK, BUSY_FOR, HOLDS_FINISHED = range(8, 16)
-NUM_MACHINE_COLUMNS = 16
+MOST_WORK, MORE_WORK, SHORTEST, SHORTER, ARRIVAL, ARRIVAL_WORK = range(16, 22)
+NUM_MACHINE_COLUMNS = 22
 
 # Columns of State.operation: the instance, then the log of the schedule.
 MACHINE, DURATION, WORK, START, PROCESSING_END, END, DOWN_BEGIN, DOWN_END = range(8)
@@ -134,7 +137,7 @@ GENERATED, BANK, PREPARED = range(3)
 
 
 class Observation(NamedTuple):
-    """Observation buffers, lane first; those of the other observation have no rows.
+    """Observation buffers, lane first; those of other observations have no rows.
 
     The columns are described in the manual page of `JobShopEnv`.
     """
@@ -149,6 +152,7 @@ class Observation(NamedTuple):
     wait_for: np.ndarray
     machines: np.ndarray
     machine_mask: np.ndarray
+    operation_duration: np.ndarray
     candidates: np.ndarray
     action_mask: np.ndarray
 
@@ -297,7 +301,7 @@ def reset_lane(state, source, lane):
     draw_interrupts(state, source, lane)
     if state.setting[SEQUENCE]:
         tell_sequence_time(state, lane)
-        mark_unfinished(state, lane)
+        append_forced(state, lane)
     else:
         run_to_decision(state, lane, True)
     state.scalar[lane, POTENTIAL] = potential(state, lane)
@@ -622,8 +626,7 @@ def account(state, lane, passed):
 @inlined
 def is_waiting(job, j, time):
     """Tell whether a job is ready for its next operation and not on its machine."""
-    phase = job[PHASE, j]
-    return phase <= BLOCKED and (phase != OUTSIDE or job[RELEASE, j] <= time)
+    return job[PHASE, j] <= BLOCKED and job[ARRIVE, j] <= time
 
 
 @compiled
@@ -704,9 +707,51 @@ def forbid_moves(state, lane):
 
 @compiled
 def mark_unfinished(state, lane):
-    """Write the action mask of the sequence scheme: every job with an operation left."""
+    """Write the action mask of the sequence scheme; return the number of legal jobs.
+
+    Every job with an operation left; in the active scheme only those of the conflict set.
+    """
+    if state.setting[SEQUENCE] == ACTIVE_SCHEME:
+        return mark_conflict(state, lane)
+    count = 0
     for j in range(state.scalar[lane, JOBS]):
-        state.legal[lane, j] = state.job[lane, PHASE, j] != DONE
+        unfinished = state.job[lane, PHASE, j] != DONE
+        state.legal[lane, j] = unfinished
+        count += unfinished
+    return count
+
+
+@inlined
+def earliest_start(state, lane, j):
+    """Return when the next operation of job j can begin, in the sequence scheme."""
+    return max(state.job[lane, ARRIVE, j], state.machine[lane, FREE_AT, state.job[lane, TARGET, j]])
+
+
+@compiled
+def mark_conflict(state, lane):
+    """Write the action mask of the active scheme; return the number of legal jobs.
+
+    Of all next operations, take the one that can end first. Legal are the jobs whose next
+    operation is on its machine and can begin before that end: whichever of them is taken, the
+    schedule stays active (Giffler and Thompson, Operations Research 8 (1960)).
+    """
+    job, operation, legal = state.job[lane], state.operation[lane], state.legal[lane]
+    end, start, where = NEVER, NEVER, -1
+    for j in range(state.scalar[lane, JOBS]):
+        if job[PHASE, j] != DONE:
+            begin = earliest_start(state, lane, j)
+            until = begin + operation[j, job[NEXT, j], DURATION]
+            if until < end or (until == end and begin < start):
+                end, start, where = until, begin, job[TARGET, j]
+    count = 0
+    for j in range(state.scalar[lane, JOBS]):
+        legal[j] = 0
+        if job[PHASE, j] != DONE and job[TARGET, j] == where:
+            begin = earliest_start(state, lane, j)
+            # An operation of no length conflicts with nothing that begins at the same time.
+            legal[j] = begin < end or begin == start
+            count += legal[j]
+    return count
 
 
 @compiled
@@ -737,7 +782,7 @@ def run_to_decision(state, lane, unsettled):
 
 
 @compiled
-def append_operation(state, lane, j):
+def place_operation(state, lane, j):
     """Place the next operation of job j behind those on its machine (sequence scheme)."""
     scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane]
     k = job[NEXT, j]
@@ -756,7 +801,6 @@ def append_operation(state, lane, j):
         if scalar[DONE_JOBS] == scalar[JOBS]:
             scalar[STATUS] = FINISHED
     tell_sequence_time(state, lane)
-    mark_unfinished(state, lane)
 
 
 @compiled
@@ -766,9 +810,21 @@ def tell_sequence_time(state, lane):
     earliest = NEVER
     for j in range(scalar[JOBS]):
         if job[PHASE, j] != DONE:
-            m = job[TARGET, j]
-            earliest = min(earliest, max(job[ARRIVE, j], state.machine[lane, FREE_AT, m]))
+            earliest = min(earliest, earliest_start(state, lane, j))
     scalar[TIME] = scalar[MAKESPAN] if earliest == NEVER else earliest
+
+
+@compiled
+def append_forced(state, lane):
+    """Write the action mask, placing operations where there is no choice, if so configured."""
+    count = mark_unfinished(state, lane)
+    forced = state.setting[TRIVIAL] and state.setting[SEQUENCE] == ACTIVE_SCHEME
+    while forced and count == 1:
+        j = 0
+        while state.legal[lane, j] == 0:
+            j += 1
+        place_operation(state, lane, j)
+        count = mark_unfinished(state, lane)
 
 
 @compiled
@@ -777,7 +833,8 @@ def apply_action(state, lane, action):
     scalar = state.scalar[lane]
     scalar[DECISIONS] += 1
     if state.setting[SEQUENCE]:
-        append_operation(state, lane, action)
+        place_operation(state, lane, action)
+        append_forced(state, lane)
         return
     if action == state.legal.shape[1] - 1:
         scalar[WAITS] += 1
@@ -1305,6 +1362,151 @@ def show_candidate(state, row, lane, j, per_mean):
         row[14] = after[HOLDS_FINISHED]
 
 
+@inlined
+def describe_rivals(state, lane):
+    """Work out, for each machine, who may start on it now, and who comes next.
+
+    The two largest amounts of remaining work and the two shortest durations among jobs that may
+    start, and the time until the next job arrives, with its remaining work.
+    """
+    job, machine = state.job[lane], state.machine[lane]
+    for m in range(state.scalar[lane, MACHINES]):
+        machine[MOST_WORK, m] = machine[MORE_WORK, m] = -1
+        machine[SHORTEST, m] = machine[SHORTER, m] = machine[ARRIVAL, m] = NEVER
+        machine[ARRIVAL_WORK, m] = 0
+    for j in range(state.scalar[lane, JOBS]):
+        k, phase = job[NEXT, j], job[PHASE, j]
+        if state.legal[lane, j]:
+            at = machine[:, job[TARGET, j]]
+            work, duration = (
+                state.operation[lane, j, k, WORK],
+                state.operation[lane, j, k, DURATION],
+            )
+            at[MORE_WORK] = max(at[MORE_WORK], min(at[MOST_WORK], work))
+            at[MOST_WORK] = max(at[MOST_WORK], work)
+            at[SHORTER] = min(at[SHORTER], max(at[SHORTEST], duration))
+            at[SHORTEST] = min(at[SHORTEST], duration)
+        elif state.setting[SEQUENCE] and phase != DONE:
+            at = machine[:, job[TARGET, j]]
+            arrival = max(job[ARRIVE, j] - state.scalar[lane, TIME], 0)
+            if arrival < at[ARRIVAL]:
+                at[ARRIVAL] = arrival
+                at[ARRIVAL_WORK] = state.operation[lane, j, k, WORK]
+        elif (phase == PROCESSING or phase == PAUSED) and k + 1 < job[COUNT, j]:
+            at = machine[:, state.operation[lane, j, k + 1, MACHINE]]
+            arrival = machine[BUSY_FOR, job[HELD, j]]
+            if arrival < at[ARRIVAL]:
+                at[ARRIVAL] = arrival
+                at[ARRIVAL_WORK] = state.operation[lane, j, k + 1, WORK]
+
+
+@inlined
+def count_followers(state, lane):
+    """Count, for each job, the blocked jobs that stand behind it in chains of waiting."""
+    job = state.job[lane]
+    for j in range(state.scalar[lane, JOBS]):
+        job[BEHIND, j] = 0
+    for j in range(state.scalar[lane, JOBS]):
+        if job[PHASE, j] != BLOCKED:
+            continue
+        first = j
+        for _ in range(state.scalar[lane, JOBS]):
+            ahead = awaited_job(state, lane, first)
+            if ahead < 0:
+                break
+            first = ahead
+            if job[PHASE, first] != BLOCKED:
+                break
+        if first != j:
+            job[BEHIND, first] += 1
+
+
+@inlined
+def time_left(state, lane):
+    """Return a lower bound on the time until everything is done: the largest load ahead."""
+    job, machine, operation = state.job[lane], state.machine[lane], state.operation[lane]
+    left = 1
+    for j in range(state.scalar[lane, JOBS]):
+        phase, k = job[PHASE, j], job[NEXT, j]
+        if phase == PROCESSING or phase == PAUSED:
+            left = max(left, machine[BUSY_FOR, job[HELD, j]] + operation[j, k + 1, WORK])
+        elif phase != DONE:
+            ready = max(job[ARRIVE, j] - state.scalar[lane, TIME], 0)
+            left = max(left, ready + operation[j, k, WORK])
+    for m in range(state.scalar[lane, MACHINES]):
+        left = max(left, machine[BUSY_FOR, m] + machine[LOAD_LEFT, m])
+    return left
+
+
+@compiled
+def show_way(state, row, lane, j, per_mean):
+    """Write how far the way of a job is blocked behind the machine that it would enter."""
+    job, machine = state.job[lane], state.machine[lane]
+    row[27] = job[BEHIND, j] / state.scalar[lane, MACHINES]
+    holder = machine[OCCUPANT, state.operation[lane, j, job[NEXT, j] + 1, MACHINE]]
+    length, wait = 0, 0
+    while holder >= 0 and holder != j and length < state.scalar[lane, JOBS]:
+        length += 1
+        wait = machine[BUSY_FOR, job[HELD, holder]]
+        if job[PHASE, holder] != BLOCKED:
+            break
+        holder = awaited_job(state, lane, holder)
+    row[28] = length / state.scalar[lane, MACHINES]
+    row[29] = min(wait * per_mean, 5.0)
+    row[30] = closes_cycle(state, lane, j)
+
+
+@inlined
+def show_rivalry(state, row, lane, j, left, per_mean, per_job):
+    """Write 18 more features of a job that may start: its rivals, bottlenecks, its way ahead.
+
+    `left` is `time_left` of the shop. The columns are described in `JobShopEnv`.
+    """
+    scalar, job, operation = state.scalar[lane], state.job[lane], state.operation[lane, j]
+    k = job[NEXT, j]
+    work, duration = operation[k, WORK], operation[k, DURATION]
+    mine = state.machine[lane, :, job[TARGET, j]]
+    rival = mine[MORE_WORK] if work == mine[MOST_WORK] else mine[MOST_WORK]
+    shorter = mine[SHORTER] if duration == mine[SHORTEST] else mine[SHORTEST]
+    row[16] = (left - work) * per_job
+    row[17] = (left - mine[LOAD_LEFT]) * per_job
+    row[19] = (work - rival) * per_job if rival >= 0 else 0.0
+    row[20] = (duration - shorter) * per_mean if shorter < NEVER else 0.0
+    row[21] = min(mine[ARRIVAL] * per_mean, 3.0)
+    row[22] = (mine[ARRIVAL_WORK] - work) * per_job if mine[ARRIVAL] < NEVER else 0.0
+    row[25] = left * per_job
+    row[26] = (scalar[TIME] + left - scalar[LOWER_BOUND]) * per_job
+    start = max(max(job[ARRIVE, j] - scalar[TIME], 0), mine[BUSY_FOR])
+    row[32] = min(start * per_mean, 5.0)
+    row[18] = row[23] = row[24] = row[31] = row[33] = 0.0
+    row[27] = row[28] = row[29] = row[30] = 0.0
+    if k + 1 < job[COUNT, j]:
+        after = state.machine[lane, :, operation[k + 1, MACHINE]]
+        row[18] = (left - after[BUSY_FOR] - after[LOAD_LEFT]) * per_job
+        row[23] = min((after[BUSY_FOR] + after[QUEUE_WORK]) * per_mean, 9.0) / 3.0
+        row[24] = min(after[ARRIVAL] * per_mean, 3.0)
+        row[31] = after[DOWN]
+        row[33] = max(min((after[BUSY_FOR] - start - duration) * per_mean, 3.0), -3.0)
+        if state.setting[BLOCKING]:
+            show_way(state, row, lane, j, per_mean)
+
+
+@compiled
+def show_rivals(state, rows, lane):
+    """Write all 34 features of the jobs that may start; other rows of `rows` (n, 34) stay."""
+    per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
+    per_job = 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
+    describe_machines(state, lane)
+    describe_rivals(state, lane)
+    if state.setting[BLOCKING]:
+        count_followers(state, lane)
+    left = time_left(state, lane)
+    for j in range(state.scalar[lane, JOBS]):
+        if state.legal[lane, j]:
+            show_candidate(state, rows[j], lane, j, per_mean)
+            show_rivalry(state, rows[j], lane, j, left, per_mean, per_job)
+
+
 @compiled
 def observe_jobs(state, observation, lane):
     """Write the candidate observation."""
@@ -1320,12 +1522,41 @@ def observe_jobs(state, observation, lane):
 
 
 @compiled
+def show_operations_once(state, observation, lane):
+    """Write durations and machines of all operations, which stay the same."""
+    operation = state.operation[lane]
+    per_mean = 1.0 / max(state.real[lane, MEAN_DURATION], 1e-9)
+    width = operation.shape[1] - 1
+    for j in range(operation.shape[0]):
+        for k in range(width):
+            i = j * width + k
+            observation.operation_duration[lane, i] = operation[j, k, DURATION] * per_mean
+            observation.operation_machine[lane, i] = operation[j, k, MACHINE]
+
+
+@compiled
+def observe_instance(state, observation, lane):
+    """Write what changes of the observation of the instance and its candidates."""
+    observation.candidates[lane, :, :] = 0.0
+    show_rivals(state, observation.candidates[lane], lane)
+    width = state.operation.shape[2] - 1
+    for j in range(state.job.shape[2]):
+        present = state.job[lane, PHASE, j] != DONE
+        observation.job_mask[lane, j] = present
+        observation.job_operation[lane, j] = j * width + state.job[lane, NEXT, j] if present else -1
+
+
+@compiled
 def observe(state, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
-    if state.setting[GRAPH]:
+    if state.setting[VIEW] == GRAPH_VIEW:
         if fresh:
             show_instance(state, observation, lane)
         observe_graph(state, observation, lane)
+    elif state.setting[VIEW] == INSTANCE_VIEW:
+        if fresh:
+            show_operations_once(state, observation, lane)
+        observe_instance(state, observation, lane)
     else:
         observe_jobs(state, observation, lane)
     copy_row(state.legal, lane, observation.action_mask, lane)
@@ -1344,6 +1575,11 @@ def copy_observation(source, target, lane):
         copy_row(source.wait_for, lane, target.wait_for, lane)
         copy_row(source.machines, lane, target.machines, lane)
         copy_row(source.machine_mask, lane, target.machine_mask, lane)
+    elif source.operation_duration.shape[0] > 0:
+        copy_row(source.operation_duration, lane, target.operation_duration, lane)
+        copy_row(source.operation_machine, lane, target.operation_machine, lane)
+        copy_row(source.job_operation, lane, target.job_operation, lane)
+        copy_row(source.candidates, lane, target.candidates, lane)
     else:
         copy_row(source.candidates, lane, target.candidates, lane)
     copy_row(source.job_mask, lane, target.job_mask, lane)

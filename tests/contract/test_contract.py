@@ -14,10 +14,11 @@ from dispatchgym.envs.core.registry import ENVIRONMENTS
 
 JOB_SHOP = [
     {"mode": mode, "observation": observation, **more}
-    for observation in ("graph", "jobs")
+    for observation in ("graph", "jobs", "instance")
     for mode, more in (
         ("classic", {}),
         ("classic", {"scheme": "sequence"}),
+        ("classic", {"scheme": "active"}),
         ("blocking", {"allow_wait": "if_event", "wip_cap": 4}),
         ("blocking", {"swap": False}),
         ("interrupting", {"interrupts": {"probability": (0.1, 0.3)}, "auto_trivial": False}),

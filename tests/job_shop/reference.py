@@ -186,8 +186,9 @@ class JobShop:
         """Return the jobs that may be started now, in increasing order."""
         if self.done:
             return []
-        if self.settings.scheme == "sequence":
-            return [j for j in range(len(self.jobs)) if self.phase[j] != DONE]
+        if self.settings.scheme != "event":
+            unfinished = [j for j in range(len(self.jobs)) if self.phase[j] != DONE]
+            return unfinished if self.settings.scheme == "sequence" else self._conflict(unfinished)
         return [j for j in range(len(self.jobs)) if self._legal(j)]
 
     def wait_legal(self) -> bool:
@@ -199,7 +200,7 @@ class JobShop:
     def step(self, job: int) -> None:
         """Start the next operation of a legal job and go on to the next decision."""
         assert job in self.legal_jobs(), f"job {job} is not legal at time {self.time}"
-        if self.settings.scheme == "sequence":
+        if self.settings.scheme != "event":
             self._append(job)
             return
         self._move([job])
@@ -291,6 +292,22 @@ class JobShop:
         return False
 
     # -- changes of state
+
+    def _earliest(self, job: int) -> int:
+        """Sequence scheme: when the next operation of a job can begin."""
+        return max(self.arrive[job], self.machine_ready[self._machine(job)])
+
+    def _conflict(self, unfinished: list[int]) -> list[int]:
+        """Giffler and Thompson's conflict set: who may go before the first possible end."""
+        span = {j: (self._earliest(j) + self._duration(j), self._earliest(j)) for j in unfinished}
+        first = min(unfinished, key=lambda j: (*span[j], j))
+        end, begin = span[first]
+        return [
+            j
+            for j in unfinished
+            if self._machine(j) == self._machine(first)
+            and (self._earliest(j) < end or self._earliest(j) == begin)
+        ]
 
     def _append(self, job: int) -> None:
         """Sequence scheme: the next operation goes behind everything on its machine."""

@@ -84,13 +84,14 @@ def test_kernel_equals_reference(seed):
     _play_both(instance, random_settings(rng), lambda legal: int(rng.choice(legal)))
 
 
+@pytest.mark.parametrize("scheme", ["sequence", "active"])
 @pytest.mark.parametrize("seed", range(30))
-def test_sequence_scheme_equals_reference(seed):
+def test_schemes_without_a_clock_equal_reference(seed, scheme):
     rng = np.random.default_rng(seed)
     jobs, release = random_jobs(rng)
     instance = Instance.from_jobs(jobs, release=release)
-    env = _environment(instance, Settings(scheme="sequence"))
-    shop = JobShop(instance, Settings(scheme="sequence"))
+    env = _environment(instance, Settings(scheme=scheme))
+    shop = JobShop(instance, Settings(scheme=scheme))
     _, info = env.reset(seed=0)
     steps = 0
     while not shop.done:
@@ -162,6 +163,7 @@ def test_golden_interruptions(name, probability, mode):
     [
         {"mode": "classic"},
         {"mode": "classic", "scheme": "sequence"},
+        {"mode": "classic", "scheme": "active"},
         {"mode": "classic", "allow_wait": "if_event", "wip_cap": 3},
         {"mode": "blocking"},
         {"mode": "blocking", "allow_wait": "if_event"},

@@ -1,0 +1,156 @@
+"""Networks of the job shop that play inside the kernel, alone and in searches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatchgym.agents.arena import Arena, Episode, episode_of
+from dispatchgym.agents.entrants import NO_TIMES, Search
+from dispatchgym.envs.job_shop.decoding import Decoder, DecoderShops
+from dispatchgym.envs.job_shop.kernel import DECISIONS
+
+if TYPE_CHECKING:
+    from dispatchgym.agents.policy import Policy
+
+__all__ = ["DecoderEntrant", "DecoderPlayer", "plays_in_kernel"]
+
+CHUNK = 16
+"""Samples between two looks at the clock."""
+
+
+def plays_in_kernel(policy: Policy) -> bool:
+    """Whether a policy's decisions can be made inside the kernel."""
+    return hasattr(policy.network, "decoder_of")
+
+
+class DecoderPlayer:
+    """Decides step by step; looks at the instances at their first decision only."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Of a policy that `plays_in_kernel`."""
+        self.name = policy.name
+        self.environment: Mapping[str, Any] = policy.environment
+        self.network: Any = policy.network
+        self._shops: DecoderShops | None = None
+
+    def act(self, vec: Any, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """The most likely action of each row."""
+        simulation = vec.simulation
+        if self._shops is None or self._shops.simulation is not simulation:
+            self._shops = DecoderShops(simulation)
+            self._decoder = self.network.decoder_of(self._shops)
+        elif (simulation.state.scalar[:, DECISIONS] == 0).any():
+            self._decoder = self.network.decoder_of(self._shops)
+        return self._shops.log_probabilities(self._decoder).argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class DecoderEntrant:
+    """A policy that plays whole episodes inside the kernel.
+
+    Attributes:
+        name: what tables call it.
+        policy: one that `plays_in_kernel`.
+        search: `none`, `best_of`, or `rollout`.
+        is_rule: never a plain dispatching rule.
+    """
+
+    name: str
+    policy: Policy
+    search: Search
+    is_rule: bool = False
+
+    def play(self, arena: Arena) -> list[Episode]:
+        """Play every seed; with a budget of seconds each by itself, else side by side."""
+        if self.search.seconds:
+            return [self._play(arena.alone(seed))[0] for seed in arena.seeds]
+        if arena.constant:
+            return self._play(arena.alone(arena.seeds[0])) * len(arena.seeds)
+        return self._play(arena)
+
+    def _play(self, arena: Arena) -> list[Episode]:
+        changes = {**self.policy.environment, "observation": "jobs"}
+        return arena.in_batches(self._play_batch, 1, changes)[0]
+
+    def _play_batch(self, vector: Any, seeds: Sequence[int]) -> list[Episode]:
+        begin = time.perf_counter()
+        vector.reset(seed=list(seeds))
+        shops = DecoderShops(vector.simulation)
+        network: Any = self.policy.network
+        decoder = network.decoder_of(shops)
+        until = begin + (self.search.seconds or np.inf)
+        final = SEARCHES[self.search.name](shops, decoder, self.search, until)
+        share = (time.perf_counter() - begin) / len(seeds)
+        return [episode_of(final, lane)._replace(seconds=share) for lane in range(len(seeds))]
+
+    def decision_times(self, arena: Arena) -> NDArray[np.float64]:
+        """Time decisions of an episode played alone; of searches none is final before the end."""
+        if self.search.name != "none":
+            return NO_TIMES
+        changes = {**self.policy.environment, "observation": "jobs"}
+        return arena.decision_times(DecoderPlayer(self.policy).act, **changes)
+
+
+def play_greedily(
+    shops: DecoderShops, decoder: Decoder, search: Search, until: float
+) -> dict[str, Any]:
+    """Take the action of highest score at every decision."""
+    return shops.finish(decoder)
+
+
+def play_best(
+    shops: DecoderShops, decoder: Decoder, search: Search, until: float
+) -> dict[str, Any]:
+    """Play greedily and at random, and keep the best, while time is left."""
+    plays = shops.sample(decoder, 1)
+    makespans, lengths = plays.makespans[:, 0], plays.lengths[:, 0]
+    actions, rows, first = plays.actions[:, 0], np.arange(len(lengths)), 1
+    while first < search.samples and time.perf_counter() < until:
+        count = min(CHUNK, search.samples - first)
+        plays = shops.sample(decoder, count, search.temperature, first)
+        chosen = plays.makespans.argmin(axis=1)
+        better = plays.makespans[rows, chosen] < makespans
+        makespans[better] = plays.makespans[rows, chosen][better]
+        actions[better] = plays.actions[rows, chosen][better]
+        lengths[better] = plays.lengths[rows, chosen][better]
+        first += count
+    return shops.finish(decoder, actions, lengths)
+
+
+def play_by_rollouts(
+    shops: DecoderShops, decoder: Decoder, search: Search, until: float
+) -> dict[str, Any]:
+    """Take the action whose greedy continuation is shortest (ties: the likelier).
+
+    Where nothing is drawn, the plan never gets worse on the way, so that when time is up the
+    greedy continuation is as good as the best that was found.
+    """
+    while shops.running.any() and time.perf_counter() < until:
+        values = shops.rollout_values(decoder)
+        values = np.where(np.isnan(values), np.inf, values)
+        likely = shops.log_probabilities(decoder)
+        best = values == values.min(axis=1, keepdims=True)
+        shops.apply(np.where(best, likely, -np.inf).argmax(axis=1))
+    return shops.finish(decoder)
+
+
+SEARCHES = {"none": play_greedily, "best_of": play_best, "rollout": play_by_rollouts}
+"""Name of a search -> how shops are played with it."""
+
+
+def find_entrant(policy: Policy, search: Search) -> DecoderEntrant | None:
+    """Return the entrant of a policy that plays inside the kernel, None for others."""
+    if not plays_in_kernel(policy) or search.name not in SEARCHES:
+        return None
+    suffix = {
+        "none": "",
+        "best_of": f"+best_of_{search.samples}",
+        "rollout": "+rollout",
+    }[search.name]
+    return DecoderEntrant(policy.name + suffix, policy, search)
