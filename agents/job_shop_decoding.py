@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dispatchgym.agents.arena import Arena, Episode, episode_of
 from dispatchgym.agents.entrants import NO_TIMES, Search
+from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.job_shop.decoding import Decoder, DecoderShops
 from dispatchgym.envs.job_shop.kernel import DECISIONS
 
@@ -57,7 +58,7 @@ class DecoderEntrant:
     Attributes:
         name: what tables call it.
         policy: one that `plays_in_kernel`.
-        search: `none`, `best_of`, or `rollout`.
+        search: `none`, `best_of`, `rollout` or `beam`.
         is_rule: never a plain dispatching rule.
     """
 
@@ -76,6 +77,9 @@ class DecoderEntrant:
 
     def _play(self, arena: Arena) -> list[Episode]:
         changes = {**self.policy.environment, "observation": "jobs"}
+        if self.search.name == "beam":
+            vector = arena.vector(self.search.samples, **changes)
+            return [self._play_beam(vector, seed) for seed in arena.seeds]
         return arena.in_batches(self._play_batch, 1, changes)[0]
 
     def _play_batch(self, vector: Any, seeds: Sequence[int]) -> list[Episode]:
@@ -88,6 +92,10 @@ class DecoderEntrant:
         final = SEARCHES[self.search.name](shops, decoder, self.search, until)
         share = (time.perf_counter() - begin) / len(seeds)
         return [episode_of(final, lane)._replace(seconds=share) for lane in range(len(seeds))]
+
+    def _play_beam(self, vector: Any, seed: int) -> Episode:
+        episodes = self._play_batch(vector, [seed] * self.search.samples)
+        return episodes[0]._replace(seconds=sum(episode.seconds for episode in episodes))
 
     def decision_times(self, arena: Arena) -> NDArray[np.float64]:
         """Time decisions of an episode played alone; of searches none is final before the end."""
@@ -140,7 +148,50 @@ def play_by_rollouts(
     return shops.finish(decoder)
 
 
-SEARCHES = {"none": play_greedily, "best_of": play_best, "rollout": play_by_rollouts}
+def play_by_beam(
+    shops: DecoderShops, decoder: Decoder, search: Search, until: float
+) -> dict[str, Any]:
+    """Keep the likeliest unfinished plays of one episode, as many as there are lanes.
+
+    All lanes are at the first decision of the same episode. The best play that ends on the way
+    counts, the greedy one among them.
+    """
+    lanes = shops.simulation.num_lanes
+    greedy = shops.sample(decoder, 1)
+    least, length = greedy.makespans[0, 0], greedy.lengths[0, 0]
+    actions = greedy.actions[0, 0].copy()
+    begun = [array.copy() for array in shops.simulation.state[1:]]
+    likelihood = np.where(np.arange(lanes) == 0, 0.0, -np.inf)
+    history = np.zeros((lanes, len(actions)), np.int16)
+    for depth in range(len(actions)):
+        known = likelihood[:, None] + shops.log_probabilities(decoder)
+        if not np.isfinite(known).any() or time.perf_counter() > until:
+            break
+        best = np.argsort(-known, axis=None, kind="stable")[:lanes]
+        parents, chosen = np.unravel_index(best, known.shape)
+        likelihood = known[parents, chosen]
+        shops.take(parents)
+        history = history[parents]
+        history[:, depth] = chosen
+        alive = np.isfinite(likelihood)
+        # What is not alive is overwritten at the next step; until then it may do anything legal.
+        shops.apply(np.where(alive, chosen, shops.simulation.state.legal.argmax(axis=1)))
+        makespans = np.where(alive, shops.makespans, np.inf)
+        if makespans.min() < least:
+            least, length = makespans.min(), depth + 1
+            actions = history[makespans.argmin()].copy()
+        likelihood[~shops.running] = -np.inf
+    for array, first in zip(shops.simulation.state[1:], begun, strict=True):
+        array[:] = first
+    return shops.finish(decoder, np.tile(actions, (lanes, 1)), np.full(lanes, length))
+
+
+SEARCHES = {
+    "none": play_greedily,
+    "best_of": play_best,
+    "rollout": play_by_rollouts,
+    "beam": play_by_beam,
+}
 """Name of a search -> how shops are played with it."""
 
 
@@ -148,9 +199,15 @@ def find_entrant(policy: Policy, search: Search) -> DecoderEntrant | None:
     """Return the entrant of a policy that plays inside the kernel, None for others."""
     if not plays_in_kernel(policy) or search.name not in SEARCHES:
         return None
+    if search.quantile:
+        raise ParameterError(
+            f"search.quantile: found {search.quantile:g}, but {policy.name} plays inside the "
+            "kernel, where every legal action may be sampled"
+        )
     suffix = {
         "none": "",
         "best_of": f"+best_of_{search.samples}",
         "rollout": "+rollout",
+        "beam": f"+beam_{search.samples}",
     }[search.name]
     return DecoderEntrant(policy.name + suffix, policy, search)

@@ -24,7 +24,9 @@ from dispatchgym.envs.job_shop.index import FEATURES as INDEX_FEATURES
 from dispatchgym.envs.job_shop.index import split
 from dispatchgym.envs.job_shop.kernel import (
     DURATION,
+    FINISHED,
     MACHINE,
+    MAKESPAN,
     RUNNING,
     STATUS,
     WAITS_PER_OPERATION,
@@ -187,6 +189,17 @@ class DecoderShops:
     def apply(self, actions: npt.NDArray[np.int64]) -> None:
         """Apply legal actions (B,) to the shops that are not over."""
         apply_lanes(self.simulation.state, actions)
+
+    def take(self, lanes: npt.NDArray[np.intp]) -> None:
+        """Put into each lane a copy of another; all must play the same instance."""
+        for array in self.simulation.state[1:]:
+            array[:] = array[lanes]
+
+    @property
+    def makespans(self) -> npt.NDArray[np.float64]:
+        """Makespans of the lanes (B,), infinite for those that have not finished."""
+        scalar = self.simulation.state.scalar
+        return np.where(scalar[:, STATUS] == FINISHED, scalar[:, MAKESPAN], np.inf)
 
     @property
     def running(self) -> npt.NDArray[np.bool_]:

@@ -254,3 +254,14 @@ def test_networks_give_vectors_to_existing_operations_alone(network):
     assert (decoder.vectors[shops.machines < 0] == 0).all()
     assert (decoder.vectors[shops.machines >= 0] != 0).any(axis=1).all()
     assert len(parameters_to_vector(network.parameters())) < 10_000
+
+
+def test_lanes_can_be_copied_over_others(network):
+    simulation = begun("classic", 3)
+    shops = DecoderShops(simulation)
+    shops.take(np.array([2, 2, 0]))
+    seeds = simulation.state.scalar[:, kernel.SEED]
+    np.testing.assert_array_equal(seeds, [42, 42, 40])
+    assert (shops.makespans == np.inf).all()
+    shops.finish(network.decoder_of(shops))
+    assert shops.makespans[0] == shops.makespans[1] < np.inf
