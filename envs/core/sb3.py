@@ -107,14 +107,15 @@ class SB3VectorEnv(VecEnv):
         ``action_masks`` gives the rows of the batch's mask; so does any other method that
         returns one entry a row. Anything else is an error.
         """
-        rows = list(self._get_indices(indices))
         results = getattr(self.vec, method_name)(*method_args, **method_kwargs)
         if not isinstance(results, np.ndarray | Sequence) or len(results) != self.num_envs:
             raise ParameterError(
                 f"env_method: {method_name!r} does not return one result for each of "
                 f"{self.num_envs} rows"
             )
-        return [results[row] for row in rows]
+        if indices is None:
+            return list(results)
+        return [results[row] for row in self._get_indices(indices)]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute of the vector environment, once for each row."""

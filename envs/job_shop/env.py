@@ -107,6 +107,7 @@ class JobShopSimulation(Simulation):
                 f"scheme: {scheme!r} exists for mode 'classic' without interrupts only"
             )
         self.num_lanes = num_lanes
+        self._one_block = num_lanes <= kernel.LANES_PER_BLOCK  # not worth a parallel loop
         self.rules = RULES
         self.swap = swap
         self._make_source(scenario)
@@ -289,11 +290,11 @@ class JobShopSimulation(Simulation):
         """Begin new episodes in the chosen lanes; see `Simulation.restart`."""
         if self._kind == kernel.PREPARED:
             self._prepare(chosen, seeds)
-        arguments = (self.state, self._source, self._observation)
-        if self.num_lanes == 1:
-            kernel.restart_lane(*arguments, int(seeds[0]), 0)
+        arguments = (self.state, self._source, self._observation, seeds, chosen)
+        if self._one_block:
+            kernel.reset_block(*arguments, 0)
         else:
-            kernel.reset_batch(*arguments, seeds, chosen)
+            kernel.reset_batch(*arguments)
         if self._kind == kernel.PREPARED:
             self._take_prepared(chosen)
 
@@ -309,12 +310,12 @@ class JobShopSimulation(Simulation):
             self.outcome,
             actions,
             autoreset,
+            chosen,
         )
-        if self.num_lanes == 1:
-            if chosen[0]:
-                kernel.step_lane(*arguments, 0)
+        if self._one_block:
+            kernel.step_block(*arguments, 0)
         else:
-            kernel.step_batch(*arguments, chosen)
+            kernel.step_batch(*arguments)
         if autoreset and self._kind == kernel.PREPARED:
             self._take_prepared(self.terminated | self.truncated)
 
@@ -364,8 +365,8 @@ class JobShopSimulation(Simulation):
         """Return the action of a rule for each lane; -1 where the episode has ended."""
         number = self.check_rule(rule)
         actions = np.empty(self.num_lanes, np.int64)
-        if self.num_lanes == 1:
-            actions[0] = kernel.rule_action(self.state, 0, number)
+        if self._one_block:
+            kernel.rule_action_block(self.state, number, actions, 0)
         else:
             kernel.rule_action_batch(self.state, number, actions)
         return actions

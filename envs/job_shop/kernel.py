@@ -29,6 +29,8 @@ The arrays belong to the caller, and nothing in this file allocates or keeps one
 """
 inlined = njit(inline="always", error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions on the way of every step: a call would copy the whole tuple of arrays."""
+merged = njit(forceinline=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+"""The same for longer functions: they are put in place by LLVM, which compiles faster."""
 
 NEVER = np.int64(2**62)
 """A time that does not come."""
@@ -81,6 +83,7 @@ WAITS_PER_OPERATION = 4
 HORIZON_FACTOR = 1000
 """An episode is truncated when the clock passes this many times the total work."""
 INVALID_ACTION_REWARD = -1.0
+LANES_PER_BLOCK = 4
 
 
 class State(NamedTuple):
@@ -754,7 +757,7 @@ def mark_conflict(state, lane):
     return count
 
 
-@compiled
+@merged
 def run_to_decision(state, lane, unsettled):
     """Let time pass until there is something to decide or the episode ends.
 
@@ -827,7 +830,7 @@ def append_forced(state, lane):
         count = mark_unfinished(state, lane)
 
 
-@compiled
+@merged
 def apply_action(state, lane, action):
     """Apply a legal action and go to the next decision."""
     scalar = state.scalar[lane]
@@ -843,10 +846,10 @@ def apply_action(state, lane, action):
             state.legal[lane, :] = 0
             return
         advance(state, lane)
-        run_to_decision(state, lane, True)
+        unsettled = True
     else:
         unsettled = start_next(state, lane, action)
-        run_to_decision(state, lane, unsettled)
+    run_to_decision(state, lane, unsettled)
 
 
 # --- Rewards ---------------------------------------------------------------------------------
@@ -1546,7 +1549,7 @@ def observe_instance(state, observation, lane):
         observation.job_operation[lane, j] = j * width + state.job[lane, NEXT, j] if present else -1
 
 
-@compiled
+@merged
 def observe(state, observation, lane, fresh):
     """Write the observation of a lane; unless `fresh`, over that of its previous decision."""
     if state.setting[VIEW] == GRAPH_VIEW:
@@ -1645,7 +1648,7 @@ def write_log(state, outcome, lane):
             outcome.machine[lane, j, k] = row[MACHINE]
 
 
-@compiled
+@inlined
 def step_lane(state, source, observation, final, outcome, actions, autoreset, lane):
     """Step a lane; at the end of its episode write the log and, with autoreset, begin the next.
 
@@ -1661,48 +1664,58 @@ def step_lane(state, source, observation, final, outcome, actions, autoreset, la
         restart_lane(state, source, observation, -1, lane)
 
 
-# --- All lanes: the compiled entry points ----------------------------------------------------
+# --- Blocks of lanes, and all lanes: the compiled entry points -------------------------------
+
+# The parallel loops count references to each of some forty arrays for every call they make;
+# a call that does a block of lanes makes that cheap.
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def reset_batch(state, source, observation, seeds, chosen):
-    """Restart the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
+@inlined
+def block_end(state, block):
+    """Return the lane behind a block of `LANES_PER_BLOCK` lanes."""
+    return min((block + 1) * LANES_PER_BLOCK, state.scalar.shape[0])
+
+
+@inlined
+def num_blocks(state):
+    """Return the number of blocks."""
+    return (state.scalar.shape[0] + LANES_PER_BLOCK - 1) // LANES_PER_BLOCK
+
+
+@compiled
+def reset_block(state, source, observation, seeds, chosen, block):
+    """Restart the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
         if chosen[lane]:
             restart_lane(state, source, observation, seeds[lane], lane)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def step_batch(state, source, observation, final, outcome, actions, autoreset, chosen):
-    """Step the chosen lanes."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
+@compiled
+def step_block(state, source, observation, final, outcome, actions, autoreset, chosen, block):
+    """Step the chosen lanes of a block."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
         if chosen[lane]:
             step_lane(state, source, observation, final, outcome, actions, autoreset, lane)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def observe_batch(state, observation):
-    """Write all observations afresh."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
+@compiled
+def observe_block(state, observation, block):
+    """Write the observations of a block afresh."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
         observe(state, observation, lane, True)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def rule_action_batch(state, rule, actions):
-    """Write the action of a rule for each lane; -1 where nothing is legal."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
+@compiled
+def rule_action_block(state, rule, actions, block):
+    """Write the actions of a rule for a block; -1 where nothing is legal."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
         actions[lane] = rule_action(state, lane, rule)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def run_rule_batch(state, outcome, rule, temperature, samples):
-    """Play every lane to its end under a rule, with noise where the temperature is positive."""
-    for index in prange(state.scalar.shape[0]):
-        lane = np.int64(index)  # the unsigned index would turn sums into floats
+@compiled
+def run_rule_block(state, outcome, rule, temperature, samples, block):
+    """Play the lanes of a block to their end under a rule, with noise if there is a temperature."""
+    for lane in range(block * LANES_PER_BLOCK, block_end(state, block)):
         if temperature > 0.0:
             while state.scalar[lane, STATUS] == RUNNING:
                 action = noisy_rule_action(state, lane, rule, temperature, samples[lane])
@@ -1710,6 +1723,43 @@ def run_rule_batch(state, outcome, rule, temperature, samples):
         else:
             run_rule(state, lane, rule)
         write_log(state, outcome, lane)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def reset_batch(state, source, observation, seeds, chosen):
+    """Restart the chosen lanes."""
+    for block in prange(num_blocks(state)):
+        reset_block(state, source, observation, seeds, chosen, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def step_batch(state, source, observation, final, outcome, actions, autoreset, chosen):
+    """Step the chosen lanes."""
+    for block in prange(num_blocks(state)):
+        step_block(
+            state, source, observation, final, outcome, actions, autoreset, chosen, np.int64(block)
+        )
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def observe_batch(state, observation):
+    """Write all observations afresh."""
+    for block in prange(num_blocks(state)):
+        observe_block(state, observation, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def rule_action_batch(state, rule, actions):
+    """Write the action of a rule for each lane; -1 where nothing is legal."""
+    for block in prange(num_blocks(state)):
+        rule_action_block(state, rule, actions, np.int64(block))
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def run_rule_batch(state, outcome, rule, temperature, samples):
+    """Play every lane to its end under a rule, with noise where the temperature is positive."""
+    for block in prange(num_blocks(state)):
+        run_rule_block(state, outcome, rule, temperature, samples, np.int64(block))
 
 
 @njit(cache=True, nogil=True, parallel=True)
