@@ -66,3 +66,9 @@ def test_only_the_order_of_scores_matters(scale):
     changes = np.random.default_rng(2).standard_normal((5, 4))
     scores = np.random.default_rng(3).standard_normal(10)
     np.testing.assert_allclose(slope(scale * scores, changes, 0.1), slope(scores, changes, 0.1))
+
+
+def test_changes_that_do_nothing_say_nothing():
+    changes = np.eye(3)
+    scores = np.array([0.0, 0.0, 2.0, 0.0, 0.0, -1.0])
+    np.testing.assert_allclose(slope(scores, changes, 1.0), [0.0, 0.0, 1.0 / 3.0])

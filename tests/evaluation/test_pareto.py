@@ -12,6 +12,7 @@ from dispatchgym.agents.pareto import (
     clip,
     expected_utility,
     hypervolume,
+    hypervolume_slopes,
     non_dominated,
     normalise,
     sparsity,
@@ -113,3 +114,19 @@ def test_what_is_no_table_of_costs_is_refused():
         hypervolume(np.zeros((3, 3)), (1, 1))
     with pytest.raises(ParameterError, match="finite costs"):
         non_dominated([[np.nan, 1.0]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_slopes_tell_what_the_hypervolume_gains(seed):
+    points = np.random.default_rng(seed).random((9, 2)) * 1.2
+    whole, slopes = hypervolume(points, (1.0, 1.0)), hypervolume_slopes(points, (1.0, 1.0))
+    assert (slopes < 0).any(axis=1).sum() == len(clip(points, (1.0, 1.0)))
+    for place in np.ndindex(points.shape):
+        moved = points.copy()
+        moved[place] += 1e-7
+        gain = (hypervolume(moved, (1.0, 1.0)) - whole) / 1e-7
+        assert slopes[place] == pytest.approx(gain, abs=1e-6)
+
+
+def test_no_point_in_the_box_has_no_slopes():
+    assert (hypervolume_slopes([[1.0, 0.2], [2.0, 2.0]], (1.0, 1.0)) == 0).all()
