@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -346,6 +347,22 @@ class PlannerEntrant:
         return Episode(objective, schedule, "finished", seconds)
 
 
+SUFFIX = re.compile(r"(?P<agent>.+)\+(?P<search>[a-z_]+?)(_(?P<samples>\d+))?")
+"""A name as tables show it: an agent, its search, and how many plays."""
+
+
+def with_search(entry: str, search: Search) -> tuple[str, Search]:
+    """Return the agent that a name of tables stands for, and its search.
+
+    ``lrm+best_of_128`` is the rule ``lrm`` with 128 plays; a name without "+" has `search`.
+    """
+    found = SUFFIX.fullmatch(entry)
+    if found is None or found["search"] not in SEARCHES or Path(entry).exists():
+        return entry, search
+    samples = int(found["samples"] or search.samples)
+    return found["agent"], replace(search, name=found["search"], samples=samples)
+
+
 def find_entrants(
     agents: str | Any | Sequence[str | Any],
     problem: Problem,
@@ -358,7 +375,9 @@ def find_entrants(
     Args:
         agents: ``rules``, a rule, ``exact``, another agent of the problem, a shipped agent
             (``job_shop/ppo`` or, within its problem, ``ppo``), a checkpoint folder, an object
-            with ``name``, ``environment`` and ``act``, or an `Entrant`; or a list of these.
+            with ``name``, ``environment`` and ``act``, or an `Entrant`; or a list of these. Rules
+            and policies may have a search of their own behind a "+", as tables show it:
+            ``ppo+best_of_16``.
         problem: the problem to be solved.
         search: test-time search of rules and policies that are named one by one.
         effort: what solvers and planners may spend.
@@ -403,39 +422,40 @@ class _Finder:
             return [RuleEntrant(name) for name in self.rules]
         if entry in self.makers:
             return [self.makers[entry](self.effort)]
-        if entry in self.rules:
-            return [self._searching_rule(entry)]
-        return [self._searching_policy(self._load(entry))]
+        name, search = with_search(entry, self.search)
+        if name in self.rules:
+            return [self._searching_rule(name, search)]
+        return [self._searching_policy(self._load(name), search)]
 
-    def _searching_rule(self, rule: str) -> Entrant:
-        if self.search.name == "none":
+    def _searching_rule(self, rule: str, search: Search) -> Entrant:
+        if search.name == "none":
             return RuleEntrant(rule)
-        if self.search.name == "best_of" and self.problem.rules_vary:
-            if self.search.seconds:
+        if search.name == "best_of" and self.problem.rules_vary:
+            if search.seconds:
                 raise ParameterError(
-                    f"search.seconds: found {self.search.seconds:g}, but all samples of a rule are "
+                    f"search.seconds: found {search.seconds:g}, but all samples of a rule are "
                     "one call of the kernel, which no budget stops; use search.samples"
                 )
-            return BestOfRuleEntrant(f"{rule}+best_of_{self.search.samples}", rule, self.search)
-        return self.problem.searching_rule(rule, self.search) or self._no_search("rules")
+            return BestOfRuleEntrant(f"{rule}+best_of_{search.samples}", rule, search)
+        return self.problem.searching_rule(rule, search) or self._no_search(search, "rules")
 
-    def _searching_policy(self, policy: Policy) -> Entrant:
+    def _searching_policy(self, policy: Policy, search: Search) -> Entrant:
         from dispatchgym.agents.players import NetworkPlayer
 
-        inside = self.problem.policy_entrant(policy, self.search)
+        inside = self.problem.policy_entrant(policy, search)
         if inside is not None:
             return inside
-        if self.search.name == "none":
+        if search.name == "none":
             return PlayerEntrant(policy.name, NetworkPlayer(policy), policy.environment)
-        if self.search.name == "best_of":
-            name = f"{policy.name}+best_of_{self.search.samples}"
-            return BestOfPolicyEntrant(name, policy, self.search)
-        found = self.problem.searching_policy(policy, self.search)
-        return found or self._no_search("policies")
+        if search.name == "best_of":
+            name = f"{policy.name}+best_of_{search.samples}"
+            return BestOfPolicyEntrant(name, policy, search)
+        found = self.problem.searching_policy(policy, search)
+        return found or self._no_search(search, "policies")
 
-    def _no_search(self, whose: str) -> Entrant:
+    def _no_search(self, search: Search, whose: str) -> Entrant:
         raise ParameterError(
-            f"search: found {self.search.name!r}, which env={self.problem.name} does not have for "
+            f"search: found {search.name!r}, which env={self.problem.name} does not have for "
             f"{whose}"
         )
 

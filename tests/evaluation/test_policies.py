@@ -104,3 +104,16 @@ def test_name_of_a_checkpoint_of_a_run(untrained, tmp_path, monkeypatch):
 def test_a_folder_that_is_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError):
         find_entrants(str(tmp_path), find_problem("job_shop"), Search())
+
+
+def test_a_name_of_tables_brings_its_own_search(untrained):
+    problem = find_problem("job_shop")
+    names = ["lrm", "lrm+best_of_3", "spt+rollout", untrained, f"{untrained}+best_of_2"]
+    found = find_entrants(names, problem, Search("none", temperature=0.5))
+    assert [entrant.name for entrant in found] == names
+    assert found[1].search == Search("best_of", 3, 0.5)
+    assert find_entrants("lrm+best_of_4", problem, Search("rollout"))[0].name == "lrm+best_of_4"
+    with pytest.raises(ParameterError, match=r"search: found 'beam', which env=job_shop"):
+        find_entrants("lrm+beam_4", problem, Search())
+    with pytest.raises(ParameterError, match=r"agents: 'lrm\+guess' is no rule"):
+        find_entrants("lrm+guess", problem, Search())
