@@ -110,8 +110,9 @@ def find_common(state, lane, decoder, work, slot):
     for f in range(FEATURES):
         mean[f] *= share
         value = mean[f]
-        for h in range(common.size):
-            common[h] += value * decoder.context[f, h]
+        if value != 0.0:  # many features are of one mode or scheme alone
+            for h in range(common.size):
+                common[h] += value * decoder.context[f, h]
 
 
 @inlined
@@ -124,9 +125,10 @@ def score_job(state, lane, shop, decoder, work, slot, j):
     score = np.float32(0.0)
     for f in range(FEATURES):
         value = row[f]
-        score += value * decoder.direct[f]
-        for h in range(units.size):
-            units[h] += value * decoder.inner[f, h]
+        if value != 0.0:
+            score += value * decoder.direct[f]
+            for h in range(units.size):
+                units[h] += value * decoder.inner[f, h]
     for h in range(units.size):
         score += max(units[h], np.float32(0.0)) * decoder.out[h]
     return score
@@ -304,14 +306,17 @@ def add_gradient(state, lane, shop, decoder, work, slope, action, weight):
             vector[h] += units[h]
         for f in range(FEATURES):
             value = row[f]
-            slope.direct[shop, f] += part * value
-            for h in range(units.size):
-                slope.inner[shop, f, h] += value * units[h]
+            if value != 0.0:
+                slope.direct[shop, f] += part * value
+                for h in range(units.size):
+                    slope.inner[shop, f, h] += value * units[h]
     for h in range(common.size):
         slope.bias[shop, h] += common[h]
     for f in range(FEATURES):
-        for h in range(common.size):
-            slope.context[shop, f, h] += mean[f] * common[h]
+        value = mean[f]
+        if value != 0.0:
+            for h in range(common.size):
+                slope.context[shop, f, h] += value * common[h]
     return likelihood
 
 
