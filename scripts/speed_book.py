@@ -44,6 +44,7 @@ def main(config: Any) -> None:
     found: dict[str, Any] = {"meta": provenance(), "problems": {}}
     for name in names:
         found["problems"][name] = _measure_problem(name, plain, console.print)
+        write_json(plain["out"], found)  # what comes next may fail
     if plain["peers"] is not None:
         found["peers"] = _measure_peers(plain, console.print)
     write_json(plain["out"], found)
