@@ -3,13 +3,33 @@
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from dispatchgym.agents.job_shop_samples import SampledShops
+from dispatchgym.agents.runs import RunFolder
 from dispatchgym.agents.self_labelling import LOSSES, weights_of
+from dispatchgym.agents.training import Trainer
+from dispatchgym.configs.schemas import register_schemas
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.job_shop.decoding import DecoderShops, Plays
 from dispatchgym.envs.job_shop.env import JobShopSimulation
 from dispatchgym.models.job_shop_encoder import JobShopEncoder
+
+SMALL = (
+    "experiment=job_shop_self_labelling",
+    "env.scenario=random_4x3",
+    "agent.scenarios=[random_4x3,random_5x3]",
+    "agent.instances=4",
+    "agent.samples=8",
+    "model.width=8",
+    "model.units=8",
+    "held_out.seeds=6",
+    "held_out.times=3",
+    "held_out.table=false",
+    "budget.seconds=null",
+    "budget.steps=3000",
+)
 
 
 def plays(makespans, likelihoods=None, lengths=None):
@@ -85,3 +105,54 @@ def test_plays_get_better(loss):
 def test_no_shops_are_refused():
     with pytest.raises(ParameterError, match=r"agent\.instances: found 0"):
         SampledShops(0, scenario="ft06")
+
+
+def config(tmp_path, *overrides):
+    register_schemas()
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        composed = compose("train", [*SMALL, f"runs={tmp_path / 'runs'}", *overrides])
+    return OmegaConf.to_object(composed)
+
+
+def silent(phase, share, seconds, scores):
+    assert 0.0 <= share <= 1.0
+
+
+@pytest.mark.parametrize("mode", ["classic", "blocking"])
+def test_a_run_is_trained_evaluated_and_resumed(tmp_path, mode):
+    changes = [] if mode == "classic" else ["env.mode=blocking", "env.scheme=event"]
+    first = Trainer(config(tmp_path, *changes), None, silent)
+    first.run()
+    history = first.folder.history
+    assert history[-1]["phase"] == "self_labelling" and history[-1]["decisions"] >= 3000
+    folder = RunFolder.find(str(first.folder.path), "", "")
+    longer = config(tmp_path, *changes, "budget.steps=6000")
+    second = Trainer(longer, folder, silent)
+    assert second.progress.updates == first.progress.updates > 0
+    assert second.evaluate_now()["objective"] == history[-1]["objective"]
+    second.run()
+    assert second.progress.decisions >= 6000 > first.progress.decisions
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("agent.loss=worst", r"agent\.loss: found 'worst', expected one of rank, best, bopo"),
+        ("agent.samples=1", r"agent\.samples: found 1, expected at least 2"),
+        ("agent.temperature=0", r"agent\.temperature: found 0"),
+        ("agent.instances=0", r"agent\.instances: found 0"),
+        ("env.observation=graph", r"env\.observation: found 'graph'"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, override, message):
+    with pytest.raises(ParameterError, match=message):
+        Trainer(config(tmp_path, override), None, silent).run()
+
+
+def test_other_networks_are_refused(tmp_path):
+    register_schemas()
+    overrides = ["model=job_shop_index", "agent=self_labelling", "env.observation=jobs"]
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        composed = compose("train", [*overrides, f"runs={tmp_path}"])
+    with pytest.raises(ParameterError, match="model: found 'job_shop_index', agent=self_labelling"):
+        Trainer(OmegaConf.to_object(composed), None, silent).run()
