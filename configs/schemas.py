@@ -55,7 +55,7 @@ class JobShopModelConfig:
 
 @dataclass
 class JobShopEncoderModelConfig:
-    """`model=job_shop_encoder`: looks at the instance once; for `agent=self_labelling`."""
+    """`model=job_shop_encoder`: looks at the instance once; for `agent=self_labelling` or `ppo`."""
 
     name: str = "job_shop_encoder"
     width: int = 64
@@ -63,6 +63,25 @@ class JobShopEncoderModelConfig:
     blocks: int = 2
     units: int = 64
     crowding: float = 0.0
+
+
+@dataclass
+class JobShopRLGNNModelConfig:
+    """`model=job_shop_rlgnn`: the published network of `experiment=isbjssp_like`."""
+
+    name: str = "job_shop_rlgnn"
+    hidden: int = 256
+    layers: int = 3
+
+
+@dataclass
+class JobShopGINModelConfig:
+    """`model=job_shop_gin`: the published network of `experiment=l2d`."""
+
+    name: str = "job_shop_gin"
+    hidden: int = 64
+    layers: int = 3
+    head: int = 32
 
 
 @dataclass
@@ -534,7 +553,9 @@ GROUPS: dict[str, dict[str, type]] = {
         "edge_offloading_index": EdgeOffloadingIndexModelConfig,
         "job_shop": JobShopModelConfig,
         "job_shop_encoder": JobShopEncoderModelConfig,
+        "job_shop_gin": JobShopGINModelConfig,
         "job_shop_index": JobShopIndexModelConfig,
+        "job_shop_rlgnn": JobShopRLGNNModelConfig,
         "soc": SoCModelConfig,
         "soc_index": SoCIndexModelConfig,
         "uam": UAMModelConfig,

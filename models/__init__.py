@@ -8,7 +8,9 @@ from dispatchgym.models.edge_offloading import EdgeOffloadingConvNetwork, EdgeOf
 from dispatchgym.models.edge_offloading_index import EdgeOffloadingIndexNetwork
 from dispatchgym.models.job_shop import JobShopNetwork
 from dispatchgym.models.job_shop_encoder import JobShopEncoder
+from dispatchgym.models.job_shop_gin import JobShopGIN
 from dispatchgym.models.job_shop_index import JobShopIndexNetwork
+from dispatchgym.models.job_shop_rlgnn import JobShopRLGNN
 from dispatchgym.models.registry import build_network, network_names
 from dispatchgym.models.soc import SoCNetwork
 from dispatchgym.models.soc_index import SoCIndexNetwork
@@ -28,8 +30,10 @@ __all__ = [
     "EdgeOffloadingIndexNetwork",
     "EdgeOffloadingNetwork",
     "JobShopEncoder",
+    "JobShopGIN",
     "JobShopIndexNetwork",
     "JobShopNetwork",
+    "JobShopRLGNN",
     "SoCIndexNetwork",
     "SoCNetwork",
     "UAMGATv2Network",

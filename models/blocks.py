@@ -47,6 +47,11 @@ class NodeSet:
         """Rows of a padded (batch, size, width) or (batch, size) array, one per node."""
         return padded.reshape(-1, *padded.shape[2:]).index_select(0, self.rows)
 
+    def spread(self, values: Tensor) -> Tensor:
+        """One number for each node (nodes,) as a padded (batch, size) array, zero at padding."""
+        padded = values.new_zeros(len(self.number) - 1).index_copy(0, self.rows, values)
+        return padded.reshape(-1, self.size)
+
     def refer(self, padded: Tensor, source: NodeSet) -> Tensor:
         """Turn per-graph references into node numbers of this set.
 
@@ -126,10 +131,8 @@ class PointerHead(nn.Module):
         """
         context_of_node = context.index_select(0, nodes.graph)
         logits = self.candidate(torch.cat([candidates, context_of_node], dim=1)).float()
-        padded = logits.new_zeros(len(context) * nodes.size)
-        padded = padded.index_copy(0, nodes.rows, logits.squeeze(1))
         return torch.cat(
-            [padded.reshape(len(context), nodes.size), self.alternative(context).float()], dim=1
+            [nodes.spread(logits.squeeze(1)), self.alternative(context).float()], dim=1
         )
 
 

@@ -275,7 +275,7 @@ class JobShop(Problem):
         return options
 
     def check_training(self, config: TrainConfig) -> None:
-        """Refuse observations that the network cannot read, and rewards of another scale."""
+        """Refuse observations that the network cannot read, and rewards no teacher foretells."""
         wanted = {"job_shop_index": "jobs", "job_shop_encoder": "instance"}.get(
             config.model.name, "graph"
         )
@@ -284,9 +284,12 @@ class JobShop(Problem):
                 f"env.observation: found {config.env.observation!r}; "
                 f"model={config.model.name} reads {wanted!r}"
             )
-        if config.env.reward != "lb_delta":
+        imitation = getattr(config.agent, "imitation", None)
+        taught = imitation is not None and imitation.teacher != "none"
+        if taught and config.env.reward != "lb_delta":
             raise ParameterError(
-                f"env.reward: found {config.env.reward!r}; values are learned for 'lb_delta'"
+                f"env.reward: found {config.env.reward!r}; teachers foretell 'lb_delta' alone, "
+                "others need agent.imitation.teacher=none"
             )
 
     def at_level(self, options: Mapping[str, Any], level: float) -> dict[str, Any]:

@@ -156,6 +156,23 @@ def test_settings_without_meaning_are_refused(tmp_path, override, name):
         Trainer(small_config(tmp_path, override), None, silent).run()
 
 
+@pytest.mark.parametrize("name", ["isbjssp_like", "l2d", "job_shop_encoder_ppo"])
+def test_designs_to_compare_with_are_trained_by_ppo_alone(tmp_path, name):
+    register_schemas()
+    small = [item for item in SMALL if not item.startswith("model.")]
+    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
+        changes = [f"experiment={name}", "held_out.scenario=null", f"runs={tmp_path}"]
+        config = OmegaConf.to_object(compose("train", [*small, *changes]))
+    trainer = Trainer(config, None, silent)
+    trainer.run()
+    history = trainer.folder.history
+    assert {record["phase"] for record in history} == {"ppo"}
+    assert history[-1]["decisions"] >= 400
+    assert all(record["gap"] >= 0 for record in history)
+    written = read_checkpoint(trainer.folder.checkpoint("last"))
+    assert written.policy.network == config.model.name
+
+
 def test_no_run_to_resume(tmp_path):
     with pytest.raises(ParameterError, match="no run of experiment"):
         RunFolder.find(True, str(tmp_path), "default")

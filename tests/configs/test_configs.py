@@ -11,7 +11,7 @@ from dispatchgym.configs.render_schemas import register_render_schemas
 from dispatchgym.configs.schemas import GROUPS, TrainConfig, train_schema
 from dispatchgym.envs.core.errors import ParameterError
 
-EXPERIMENTS = ["quickstart", "job_shop_ppo"]
+EXPERIMENTS = ["quickstart", "job_shop_ppo", "isbjssp_like"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,30 @@ def test_experiments_compose_and_can_be_overridden(name):
     assert config.seed == 5
     assert config.env.scenario == "random_4x3"
     assert config.env.mode == "interrupting"
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "scheme", "reward"),
+    [
+        ("isbjssp_like", "job_shop_rlgnn", "event", "waiting"),
+        ("l2d", "job_shop_gin", "sequence", "lb_delta"),
+        ("job_shop_encoder_ppo", "job_shop_encoder", "active", "lb_delta"),
+    ],
+)
+def test_designs_to_compare_with_have_no_teacher(name, model, scheme, reward):
+    config = composed(f"experiment={name}")
+    assert config.experiment_name == name
+    assert config.model.name == model
+    assert (config.env.scheme, config.env.reward) == (scheme, reward)
+    assert (config.agent.name, config.agent.imitation.teacher) == ("ppo", "none")
+
+
+def test_l2d_updates_once_with_all_decisions_of_an_episode():
+    config = composed("experiment=l2d")
+    agent, decisions = config.agent, 10 * 10
+    assert config.env.scenario == "random_10x10" and agent.n_steps == decisions
+    assert (agent.batch_size, agent.n_epochs) == (agent.num_envs * decisions, 1)
+    assert config.budget.steps == 10_000 * agent.batch_size
 
 
 def choices(group):

@@ -1,4 +1,4 @@
-"""The job-shop network: invariances, finiteness, and what it may be built from."""
+"""The job-shop networks of graphs: invariances, finiteness, and what they may be built from."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,17 @@ from dispatchgym.envs.core.errors import CheckpointError
 from dispatchgym.models import JobShopNetwork, build_network, network_names
 
 JOBS, MACHINES = 6, 4
+NETWORKS = {
+    "job_shop": {"hidden": 16, "layers": 2},
+    "job_shop_gin": {"hidden": 16, "layers": 3},
+    "job_shop_rlgnn": {"hidden": 16, "layers": 2},
+}
+READ_BY_ALL = ["operations", "operation_machine", "operation_next"]
+READ = {
+    "job_shop": [*READ_BY_ALL, "jobs", "machines", "wait_for", "action_mask"],
+    "job_shop_gin": [*READ_BY_ALL, "machines"],
+    "job_shop_rlgnn": READ_BY_ALL,
+}
 
 
 def as_batch(*observations):
@@ -17,10 +28,14 @@ def as_batch(*observations):
     }
 
 
-@pytest.fixture
-def network():
+def make_network(name):
     torch.manual_seed(0)
-    return JobShopNetwork(hidden=16, layers=2).eval()
+    return build_network(name, NETWORKS[name]).eval()
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    return make_network(request.param)
 
 
 def permute_jobs(observation, order):
@@ -73,10 +88,9 @@ def test_a_graph_does_not_see_its_neighbours_in_the_batch(network, observe):
         torch.testing.assert_close(value[row : row + 1], alone_value)
 
 
-@pytest.mark.parametrize(
-    "key", ["operations", "jobs", "machines", "operation_machine", "wait_for", "action_mask"]
-)
-def test_every_part_of_the_observation_matters(network, observe, key):
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name in READ for key in READ[name]])
+def test_every_part_of_the_observation_matters(observe, name, key):
+    network = make_network(name)
     observation = observe(JOBS, MACHINES, JOBS, MACHINES, 0)
     observation["wait_for"][0] = 1
     logits, value = network(as_batch(observation))
@@ -131,6 +145,10 @@ def test_registry_builds_by_name_and_refuses_the_rest():
         ("job_shop", {"hidden": True}, "settings.hidden"),
         ("job_shop", {"hidden": 10**9}, "hidden"),
         ("job_shop", {"layers": 0}, "layers"),
+        ("job_shop_gin", {"layers": 1}, "layers"),
+        ("job_shop_gin", {"head": 4}, "head"),
+        ("job_shop_rlgnn", {"hidden": 4}, "hidden"),
+        ("job_shop_rlgnn", {"layers": 17}, "layers"),
     ]:
         with pytest.raises(CheckpointError, match=field):
             build_network(name, settings, "policy.yaml")
