@@ -125,7 +125,7 @@ def _trainer(name: str, agent: str, seconds: float, threads: int) -> Any:
             "held_out.seeds=2",
             "held_out.times=1",
             "held_out.table=false",
-            *(["agent.imitation.teacher=none"] if agent == "ppo" else []),
+            "agent.imitation.teacher=none",
         ],
     )
     return Trainer(cast(TrainConfig, OmegaConf.to_object(composed)), None, lambda *_: None)
