@@ -111,7 +111,8 @@ class JobShop(Problem):
     instance_type = Instance
     file_suffixes = (".txt", ".jsp", ".json", ".npy", ".npz")
     # Rules read the kernel's state and never wait: the smaller observation is quicker to write.
-    rule_options = {"observation": "jobs", "allow_wait": "never"}  # noqa: RUF012
+    # Where operations are appended out of order they are much worse: that would flatter others.
+    rule_options = {"observation": "jobs", "allow_wait": "never", "scheme": "event"}  # noqa: RUF012
     rules_vary = True
     kernel_rule = "spt"
     policy_options = ("allow_wait", "auto_trivial", "observation", "scheme")
