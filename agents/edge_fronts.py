@@ -45,6 +45,7 @@ class FrontGround:
 
     Attributes:
         episodes: what is played.
+        decisions: taken by candidates so far.
     """
 
     def __init__(self, scenario: str, count: int) -> None:
@@ -54,11 +55,7 @@ class FrontGround:
         self._lane = np.tile(np.arange(count), POINTS)
         self._preference = np.repeat(weights, count)
         self._fronts: list[Front] = []
-
-    @property
-    def decisions(self) -> int:
-        """Decisions that candidates have taken so far."""
-        return self.episodes.decisions
+        self.decisions = 0
 
     def draw(self, rng: np.random.Generator) -> None:
         """Take other episodes, never those of evaluations: their seeds are 2^62 or more."""
@@ -69,7 +66,7 @@ class FrontGround:
         """Take the episodes of these seeds, one a lane, and find the boxes of their fronts."""
         self.episodes.take(seeds)
         vec = self.episodes.vec
-        instances = [vec.simulation.instance(lane) for lane in range(len(seeds))]
+        instances = self.episodes.instances
         ideals = np.array([ideal(instance) for instance in instances])
         edges = np.array([instance.num_servers - 1 for instance in instances])
         worst = np.empty((len(seeds), 2))
@@ -102,6 +99,7 @@ class FrontGround:
         changed = self.episodes.play(
             candidates, Plan(self._lane[own], self._preference[own], number)
         )
+        self.decisions = self.episodes.decisions
         slopes = self._slopes(unchanged.reshape(POINTS, -1, 2)).reshape(-1, 2)
         added: FloatArray = ((changed - unchanged[own]) * slopes[own]).sum(axis=1)
         return added

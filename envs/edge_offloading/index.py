@@ -12,7 +12,7 @@ millisecond, which is what makes it possible to improve the weights by playing
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,7 @@ from dispatchgym.envs.edge_offloading.kernel import (
     copy_instance,
 )
 from dispatchgym.envs.edge_offloading.layout import MEGABIT, compiled
+from dispatchgym.envs.edge_offloading.slots_world import SlotWorld
 
 __all__ = ["FEATURES", "IndexEpisodes", "Plan", "index_actions", "num_weights"]
 
@@ -369,7 +370,8 @@ class IndexEpisodes:
         self.vec = EdgeOffloadingVectorEnv(
             count, scenario=scenario, max_servers=servers, autoreset_mode="Disabled"
         )
-        self._trial = self.vec.simulation.world.allocate(count)
+        self._world = cast(SlotWorld, self.vec.simulation.world)
+        self._trial = self._world.allocate(count)
         self._rows = np.zeros((count, servers, FEATURES))
         self._exponents = np.zeros((count, servers))
         self.decisions = 0
@@ -377,6 +379,11 @@ class IndexEpisodes:
     def take(self, seeds: npt.NDArray[np.int64]) -> None:
         """Take the episodes of these seeds, one a lane."""
         self.vec.reset(seed=seeds.tolist())
+
+    @property
+    def instances(self) -> list[OffloadInstance]:
+        """The instances that were taken."""
+        return [self._world.instance(lane) for lane in range(len(self._rows))]
 
     def play(self, candidates: FloatArray, plan: Plan) -> FloatArray:
         """Return (N, 2) delay in seconds and energy in joules of what a plan names.
@@ -387,7 +394,7 @@ class IndexEpisodes:
         """
         objectives = np.empty((len(plan.lane), 2))
         self.decisions += play_plan(
-            self.vec.simulation.world.state, self._trial, plan, split(candidates), self._rows,
+            self._world.state, self._trial, plan, split(candidates), self._rows,
             self._exponents, objectives,
         )  # fmt: skip
         return objectives
