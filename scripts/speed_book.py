@@ -338,8 +338,9 @@ def _draw(found: Mapping[str, Any], folder: Path) -> list[Path]:
             costs = [measured["ns_a_decision"] for measured in sizes.values()]
             axes.loglog(numbers, costs, marker="o", label=f"{name}: {what}")
     axes.set(xlabel="size", ylabel="ns a decision, 1 thread")
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     growth = folder / "speed_growth.png"
+    figure.set_size_inches(9, 4)  # the legend stands beside the lines
     figure.savefig(growth, dpi=100)
     plt.close("all")
     return [batches, growth]
