@@ -388,7 +388,7 @@ def test_wrong_seeds(seeds):
 def test_wrong_problem_search_and_solver_options():
     with pytest.raises(ParameterError, match="job_shop"):
         evaluate("spt", "ft06", 1, problem="jobshop")
-    for wrong in ({"name": "beam"}, {"samples": 0}, {"temperature": 0.0}):
+    for wrong in ({"name": "tabu"}, {"samples": 0}, {"temperature": 0.0}):
         with pytest.raises(ParameterError, match="search"):
             Search(**wrong)
     with pytest.raises(ParameterError, match="time_limit"):
