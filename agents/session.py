@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -49,7 +52,8 @@ def train_session(config: DictConfig) -> RunFolder:
         trainer = Trainer(chosen, resumed, report)
         tell_start(console, trainer, resumed)
         try:
-            trainer.run()
+            with patient_interrupt(trainer):
+                trainer.run()
         except KeyboardInterrupt:
             trainer.save("last", scores={})
             console.print(f"saved; go on with: resume={trainer.folder.path}", highlight=False)
@@ -57,6 +61,32 @@ def train_session(config: DictConfig) -> RunFolder:
     finish(console, trainer)
     trainer.logger.close()
     return trainer.folder
+
+
+@contextmanager
+def patient_interrupt(trainer: Trainer) -> Iterator[None]:
+    """Let Ctrl-C end a training at its next report of progress, and a second one at once.
+
+    An exception that a signal raises wherever the program happens to be may come between a lock
+    and its release, or where a library swallows it: the run would hang, or go on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        trainer.interrupted = True
+        trainer.report("stopping", trainer.share, trainer.progress.seconds, trainer.latest)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+        if trainer.interrupted:  # after the last report
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:

@@ -62,6 +62,7 @@ class Trainer:
         folder: where it lives on disk; has the checkpoints `last` and `best`.
         progress: how far it is.
         latest: scores of the last held-out evaluation.
+        interrupted: asked to end at the next report of progress.
         held_out: the episodes of these evaluations.
         logger: of stable-baselines3, into TensorBoard.
         teacher: to be imitated, None for none.
@@ -101,6 +102,7 @@ class Trainer:
         self.teacher: Teacher | None = None
         self.latest: dict[str, float] = {}
         self.best = float("inf")
+        self.interrupted = False
         self.held_out = HeldOut(config, self.problem, self.options)
         self.folder = resume or RunFolder.create(
             config.runs, config.experiment_name, asdict(config)
@@ -134,7 +136,13 @@ class Trainer:
         return max(self.share - before, 0.0) / max(1.0 - before, 1e-9)
 
     def tell(self, phase: str) -> float:
-        """Report progress; return the spent share of the budget."""
+        """Report progress; return the spent share of the budget.
+
+        Raises:
+            KeyboardInterrupt: the run was asked to end.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
         share = self.share
         self.report(phase, share, self.progress.seconds, self.latest)
         return share

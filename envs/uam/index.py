@@ -34,6 +34,7 @@ from dispatchgym.envs.uam.kernel import (
     describe_leg,
     profit,
     rule_action,
+    shown_demand,
 )
 
 __all__ = ["FEATURES", "IndexDays", "index_actions", "index_judgements", "num_weights"]
@@ -78,7 +79,7 @@ def index_action(state: State, lane: int, weights: FloatArray, row: npt.NDArray[
     describe_decision(state, lane, row[LEG_COLUMNS:])
     for j in range(state.numbers[lane, PORTS]):
         if state.legal[lane, j]:
-            describe_leg(state, lane, j, row)
+            describe_leg(state, lane, j, shown_demand(state, lane, j), row)
             index = index_of(row, weights)
             if best < 0 or index > highest:
                 best, highest = j, index
@@ -164,7 +165,7 @@ def judge(state, trial, weights, row, indices, cents):  # type: ignore[no-untype
         describe_decision(state, lane, row[LEG_COLUMNS:])
         for j in range(state.numbers[lane, PORTS]):
             if state.legal[lane, j]:
-                describe_leg(state, lane, j, row)
+                describe_leg(state, lane, j, shown_demand(state, lane, j), row)
                 indices[lane, j] = index_of(row, weights)
         cents[lane] = earn_rest(state, trial, lane, weights, row)
 

@@ -75,8 +75,8 @@ MONEY_UNIT, SPAN, WEST, SOUTH = range(4)
 NUM_REALS = 4
 
 # Columns of State.port.
-PARKED, CHARGING, PAD_FREE, BOUND, FREES_AT = range(5)
-NUM_PORT_COLUMNS = 5
+PARKED, CHARGING, PAD_FREE, BOUND = range(4)
+NUM_PORT_COLUMNS = 4
 
 # Columns of State.craft.
 KEY, LOCATION, ON_CHARGER, LEVEL, DISPATCHES, ARRIVAL, IN_REPAIR = range(7)
@@ -780,37 +780,51 @@ def show_demand(state, observation, lane):
     scalar[SHOWN_SLOT] = scalar[SLOT_NOW]
     i = scalar[PORT]
     for j in range(state.numbers[lane, PORTS]):
-        for s in range(scalar[SLOT_NOW], state.numbers[lane, SLOTS]):
-            observation.pair_demand[lane, j, s, 0] = state.route[lane, i, j, s, 0]
-            observation.pair_demand[lane, j, s, 1] = state.route[lane, i, j, s, 1]
-        for s in range(scalar[SLOT_NOW]):
-            observation.pair_demand[lane, j, s, 0] = 0.0
-            observation.pair_demand[lane, j, s, 1] = 0.0
+        route, shown = state.route[lane, i, j], observation.pair_demand[lane, j]
+        read, write = route.reshape(route.size), shown.reshape(shown.size)
+        for number in range(2 * state.numbers[lane, SLOTS]):  # those of slots that are over are 0
+            write[number] = read[number]
 
 
 @inlined
-def show_aircraft(state, observation, lane):
-    """Write the rows of the aircraft; note when the first charger of each port gets free."""
-    scalar, craft, port = state.scalar[lane], state.craft[lane], state.port[lane]
-    time, chosen = scalar[TIME], scalar[CRAFT]
-    per_battery = 1.0 / state.numbers[lane, BATTERY]
-    for i in range(state.numbers[lane, PORTS]):
-        port[FREES_AT, i] = NEVER
-    for k in range(state.numbers[lane, AIRCRAFT]):
-        at, following = craft[LOCATION, k], craft[KEY, k] >> KEY_BITS
-        charges = craft[ON_CHARGER, k]
-        if charges:
-            port[FREES_AT, at] = min(port[FREES_AT, at], following)
+def show_one_aircraft(state, observation, lane, k):
+    """Write what only the aircraft's own decisions change."""
+    craft, row = state.craft[lane], observation.craft_x[lane, k]
+    at, charges = craft[LOCATION, k], craft[ON_CHARGER, k]
+    row[0] = observation.port_x[lane, at, 0]
+    row[1] = observation.port_x[lane, at, 1]
+    row[2] = craft[LEVEL, k] * (1.0 / state.numbers[lane, BATTERY])
+    row[6] = 1 - charges
+    row[7] = charges
+    row[8] = 0.0
+    row[9] = craft[IN_REPAIR, k]
+
+
+@inlined
+def show_aircraft(state, observation, lane, fresh):
+    """Write the rows of the aircraft."""
+    scalar, craft, numbers = state.scalar[lane], state.craft[lane], state.numbers[lane]
+    if fresh:
+        for k in range(numbers[AIRCRAFT]):
+            show_one_aircraft(state, observation, lane, k)
+    else:  # it is still shown who decided last
+        show_one_aircraft(state, observation, lane, np.int64(observation.k[lane, 0]))
+    for k in range(numbers[AIRCRAFT]):
         row = observation.craft_x[lane, k]
-        row[0] = observation.port_x[lane, at, 0]
-        row[1] = observation.port_x[lane, at, 1]
-        row[2] = craft[LEVEL, k] * per_battery
-        row[3] = max(0, craft[ARRIVAL, k] - time) * (1.0 / 60.0)
-        row[4] = (following - time) * (1.0 / 60.0)
-        row[6] = 1 - charges
-        row[7] = charges
-        row[8] = k == chosen
-        row[9] = craft[IN_REPAIR, k]
+        row[3] = max(0, craft[ARRIVAL, k] - scalar[TIME]) * (1.0 / 60.0)
+        row[4] = ((craft[KEY, k] >> KEY_BITS) - scalar[TIME]) * (1.0 / 60.0)
+    observation.craft_x[lane, scalar[CRAFT], 8] = 1.0
+
+
+@inlined
+def first_free(state, lane, j):
+    """Return when the first aircraft on a charger of port j decides next."""
+    craft, first = state.craft[lane], NEVER
+    for k in range(state.numbers[lane, AIRCRAFT]):
+        following = craft[KEY, k] >> KEY_BITS
+        charges = (craft[LOCATION, k] == j) & (craft[ON_CHARGER, k] == 1)
+        first = min(first, following if charges else NEVER)
+    return first
 
 
 @inlined
@@ -823,7 +837,7 @@ def show_ports(state, observation, lane):
         lots, chargers = state.parking[lane, j], state.chargers[lane, j]
         wait = 0
         if port[CHARGING, j] >= chargers > 0:
-            wait = min(max(0, port[FREES_AT, j] - time), 120)
+            wait = min(max(0, first_free(state, lane, j) - time), 120)
         row = observation.port_x[lane, j]
         row[2] = port[PARKED, j] / lots if lots > 0 else 1.0
         row[3] = port[CHARGING, j] / chargers if chargers > 0 else 1.0
@@ -847,8 +861,23 @@ def offer_for(state, lane, s, i, ahead):
 
 
 @inlined
-def describe_leg(state, lane, j, row):
-    """Write what the aircraft that decides would do and earn on its way to port j."""
+def shown_demand(state, lane, j):
+    """Return the demand for flights to port j now, as it is shown."""
+    s, i = state.scalar[lane, SLOT_NOW], state.scalar[lane, PORT]
+    return math.log1p(np.float64(state.passengers[lane, s, i, j]))
+
+
+@inlined
+def describe_leg(state, lane, j, demand, row):
+    """Write what the aircraft that decides would do and earn on its way to port j.
+
+    Args:
+        state: the days.
+        lane: the lane.
+        j: the port.
+        demand: `shown_demand`, which an observation already holds.
+        row: float32 (LEG_COLUMNS,), written.
+    """
     scalar, numbers = state.scalar[lane], state.numbers[lane]
     i, s, time = scalar[PORT], scalar[SLOT_NOW], scalar[TIME]
     bound = state.port[lane, BOUND, j]
@@ -872,7 +901,7 @@ def describe_leg(state, lane, j, row):
         corridor = state.corridor[lane, i, j, open_corridor(state, lane, i, j)]
         row[0] = 0.0
         row[1] = state.fare_cents[lane, s, i, j] * FARE_UNIT
-        row[2] = math.log1p(np.float64(left))
+        row[2] = demand
         row[3] = min(numbers[SEATS], left) / numbers[SEATS]
         row[4] = minutes * (1.0 / 60.0)
         row[5] = leg[ENERGY] / numbers[BATTERY]
@@ -912,9 +941,10 @@ def describe_decision(state, lane, row):
 @inlined
 def show_legs(state, observation, lane):
     """Write what each action would do and earn."""
+    i, s = state.scalar[lane, PORT], state.scalar[lane, SLOT_NOW]
     for j in range(state.numbers[lane, PORTS]):
         row = observation.legs[lane, j]
-        describe_leg(state, lane, j, row)
+        describe_leg(state, lane, j, state.route[lane, i, j, s, 0], row)
         observation.corridor[lane, j] = row[6]
 
 
@@ -934,7 +964,7 @@ def observe(state, observation, lane, fresh):
         state.scalar[lane, LAST_TARGET] = -1
         show_instance(state, observation, lane)
     show_demand(state, observation, lane)
-    show_aircraft(state, observation, lane)
+    show_aircraft(state, observation, lane, fresh)
     show_ports(state, observation, lane)
     show_legs(state, observation, lane)
     show_decision(state, observation, lane)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from dispatchgym.agents.checkpoints import read_checkpoint
 from dispatchgym.agents.runs import RunFolder
+from dispatchgym.agents.session import patient_interrupt
 from dispatchgym.agents.training import Trainer, use_bfloat16
 from dispatchgym.configs.schemas import register_schemas
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
@@ -233,6 +235,27 @@ def test_ctrl_c_saves_and_says_where(tmp_path):
     assert process.returncode == 130, output
     assert f"resume={folder.relative_to(tmp_path)}" in output
     read_checkpoint(folder / "checkpoints" / "last")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_the_first_ctrl_c_waits_for_a_report_and_the_second_does_not():
+    said = []
+    trainer = SimpleNamespace(
+        interrupted=False,
+        share=0.5,
+        progress=SimpleNamespace(seconds=1.0),
+        latest={},
+        report=lambda phase, *rest: said.append(phase),
+    )
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), patient_interrupt(trainer):
+        signal.raise_signal(signal.SIGINT)
+        assert trainer.interrupted
+        assert said == ["stopping"]
+        signal.raise_signal(signal.SIGINT)
+        said.append("never")
+    assert said == ["stopping"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_wrong_setting_is_one_clear_line(tmp_path):
