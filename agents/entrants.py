@@ -39,7 +39,7 @@ __all__ = [
     "find_entrants",
 ]
 
-SEARCHES = ("none", "best_of", "rollout", "beam", "refine")
+SEARCHES = ("none", "best_of", "rollout", "sampled_rollout", "beam", "refine")
 """Names of test-time searches; some are of one problem alone."""
 ALL_RULES, EXACT = "rules", "exact"
 NO_TIMES: NDArray[np.float64] = np.empty(0)
@@ -82,10 +82,11 @@ class Search:
     Attributes:
         name: ``none``; ``best_of``: play several times at random, keep the best schedule;
             ``rollout``: try each action, complete the episode by rules, take the best;
-            ``beam``: keep the likeliest plays, step by step; ``refine``: improve the best of
-            several plays by a local search.
-        samples: number of plays of ``best_of`` and ``refine``, the greedy one included, and
-            width of ``beam``, at least 1.
+            ``sampled_rollout``: complete the episode at random at every decision and follow
+            the best plan so far; ``beam``: keep the likeliest plays, step by step; ``refine``:
+            improve the best of several plays by a local search.
+        samples: number of plays of ``best_of`` and ``refine``, the greedy one included, of each
+            decision of ``sampled_rollout``, and width of ``beam``, at least 1.
         temperature: spread of the random choices of these plays, above 0.
         quantile: in these plays a policy leaves out actions whose probability is below this
             quantile of the legal ones, in [0, 1).

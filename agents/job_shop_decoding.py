@@ -23,6 +23,8 @@ __all__ = ["DecoderEntrant", "DecoderPlayer", "plays_in_kernel"]
 
 CHUNK = 16
 """Samples between two looks at the clock."""
+SHORT_CHUNK = 4
+"""The same where every decision has a share of the time."""
 
 
 def plays_in_kernel(policy: Policy) -> bool:
@@ -58,7 +60,7 @@ class DecoderEntrant:
     Attributes:
         name: what tables call it.
         policy: one that `plays_in_kernel`.
-        search: `none`, `best_of`, `rollout` or `beam`.
+        search: `none`, `best_of`, `rollout`, `sampled_rollout` or `beam`.
         is_rule: never a plain dispatching rule.
     """
 
@@ -68,7 +70,16 @@ class DecoderEntrant:
     is_rule: bool = False
 
     def play(self, arena: Arena) -> list[Episode]:
-        """Play every seed; with a budget of seconds each by itself, else side by side."""
+        """Play every seed; with a budget of seconds each by itself, else side by side.
+
+        Raises:
+            ParameterError: a plan is to be kept although machines shut down.
+        """
+        if self.search.name == "sampled_rollout" and arena.problem.varies(arena.options):
+            raise ParameterError(
+                "search: found sampled_rollout where machines shut down: the plan that it keeps "
+                "would know the shutdowns to come; expected none or rollout"
+            )
         if self.search.seconds:
             return [self._play(arena.alone(seed))[0] for seed in arena.seeds]
         if arena.constant:
@@ -148,6 +159,35 @@ def play_by_rollouts(
     return shops.finish(decoder)
 
 
+def play_by_sampled_rollouts(
+    shops: DecoderShops, decoder: Decoder, search: Search, until: float
+) -> dict[str, Any]:
+    """Complete the episode at random at every decision, and follow the best plan found so far.
+
+    Nested Monte-Carlo search of level 1 (Cazenave, IJCAI 2009) that draws from the policy. With
+    a budget of seconds decisions have equal shares of it, else `samples` plays each.
+    """
+    first = shops.sample(decoder, 1)
+    makespans, lengths = first.makespans[:, 0], first.lengths[:, 0]
+    actions, rows = first.actions[:, 0], np.arange(len(lengths))
+    begin, drawn, depth = time.perf_counter(), 1, 0
+    while shops.running.any() and time.perf_counter() < until:
+        share = begin + (until - begin) * (depth + 1) / lengths.max()
+        enough = np.inf if search.seconds else drawn + search.samples
+        while drawn < enough and time.perf_counter() < share:
+            plays = shops.sample(decoder, SHORT_CHUNK, search.temperature, drawn)
+            chosen = plays.makespans.argmin(axis=1)
+            better = plays.makespans[rows, chosen] < makespans
+            makespans[better] = plays.makespans[rows, chosen][better]
+            left = actions.shape[1] - depth
+            actions[better, depth:] = plays.actions[rows, chosen][better, :left]
+            lengths[better] = depth + plays.lengths[rows, chosen][better]
+            drawn += SHORT_CHUNK
+        shops.apply(actions[:, depth].astype(np.int64))
+        depth += 1
+    return shops.finish(decoder, actions[:, depth:], np.maximum(lengths - depth, 0))
+
+
 def play_by_beam(
     shops: DecoderShops, decoder: Decoder, search: Search, until: float
 ) -> dict[str, Any]:
@@ -190,6 +230,7 @@ SEARCHES = {
     "none": play_greedily,
     "best_of": play_best,
     "rollout": play_by_rollouts,
+    "sampled_rollout": play_by_sampled_rollouts,
     "beam": play_by_beam,
 }
 """Name of a search -> how shops are played with it."""
@@ -208,6 +249,7 @@ def find_entrant(policy: Policy, search: Search) -> DecoderEntrant | None:
         "none": "",
         "best_of": f"+best_of_{search.samples}",
         "rollout": "+rollout",
+        "sampled_rollout": "+sampled_rollout",
         "beam": f"+beam_{search.samples}",
     }[search.name]
     return DecoderEntrant(policy.name + suffix, policy, search)

@@ -702,7 +702,7 @@ def show_instance(state, observation, lane):
     observation.port_adj[lane, :, :] = 0.0
     observation.craft_x[lane, :, :] = 0.0
     observation.demand[lane, :, :, :] = 0.0
-    observation.pair_demand[lane, :, :, :] = 0.0
+    state.route[lane, :, :, :, :] = 0.0  # where there is neither a route nor a slot
     observation.corridor[lane, :] = 0.0
     observation.legs[lane, :, :] = 0.0
     for i in range(observation.port_mask.shape[1]):
@@ -778,12 +778,7 @@ def show_demand(state, observation, lane):
     elif scalar[LAST_TARGET] >= 0:
         show_boarding(state, observation, lane)
     scalar[SHOWN_SLOT] = scalar[SLOT_NOW]
-    i = scalar[PORT]
-    for j in range(state.numbers[lane, PORTS]):
-        route, shown = state.route[lane, i, j], observation.pair_demand[lane, j]
-        read, write = route.reshape(route.size), shown.reshape(shown.size)
-        for number in range(2 * state.numbers[lane, SLOTS]):  # those of slots that are over are 0
-            write[number] = read[number]
+    copy_row(state.route[lane], scalar[PORT], observation.pair_demand, lane)
 
 
 @inlined

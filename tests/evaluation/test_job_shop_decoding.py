@@ -67,11 +67,12 @@ def test_searches_are_no_worse_than_greedy_play(policy, arena):
     greedy = makespans(entrant(policy, "none").play(arena))
     found = {
         name: checked(arena, entrant(policy, name, samples=24).play(arena))
-        for name in ("best_of", "rollout", "beam")
+        for name in ("best_of", "rollout", "sampled_rollout", "beam")
     }
     for one in found.values():
         assert (one <= greedy).all()
     assert (np.minimum(found["best_of"], found["rollout"]) < greedy).any()
+    assert found["sampled_rollout"].sum() < found["best_of"].sum()
 
 
 def test_a_beam_of_all_plays_is_exhaustive(policy):
@@ -95,11 +96,18 @@ def test_a_beam_of_all_plays_is_exhaustive(policy):
     assert found.tolist() == [solve(one).objective for one in arena.instances]
 
 
-@pytest.mark.parametrize("name", ["best_of", "rollout", "beam"])
+@pytest.mark.parametrize("name", ["best_of", "rollout", "sampled_rollout", "beam"])
 def test_a_budget_ends_a_search(policy, arena, name):
     hurried = entrant(policy, name, samples=100_000 if name == "best_of" else 24, seconds=1e-6)
     greedy = makespans(entrant(policy, "none").play(arena))
     np.testing.assert_array_equal(checked(arena, hurried.play(arena)), greedy)
+
+
+def test_a_plan_that_knows_shutdowns_is_refused(policy):
+    options = {"mode": "interrupting", "interrupts": 0.2}
+    arena = Arena(find_problem("job_shop"), "random_4x3", (0,), options)
+    with pytest.raises(ParameterError, match="found sampled_rollout where machines shut down"):
+        entrant(policy, "sampled_rollout").play(arena)
 
 
 def test_episodes_that_are_the_same_are_played_once(policy):
@@ -113,6 +121,7 @@ def test_names_say_what_is_searched(policy):
     assert entrant(policy, "none").name == "small"
     assert entrant(policy, "best_of", samples=7).name == "small+best_of_7"
     assert entrant(policy, "rollout").name == "small+rollout"
+    assert entrant(policy, "sampled_rollout").name == "small+sampled_rollout"
     assert entrant(policy, "beam", samples=9).name == "small+beam_9"
     assert entrant(policy, "refine") is None
 
