@@ -1,15 +1,16 @@
-"""The learning curve as a picture."""
+"""Learning curves: of one run, and of several beside each other, as a picture and a table."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatchgym.agents.tables import Column, as_text, cut
 from dispatchgym.envs.core.files import write_whole
 
 if TYPE_CHECKING:
@@ -66,13 +67,45 @@ def _write(figure: Figure, path: Path) -> Path:
     return path
 
 
-def comparison(
-    runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], words: str
-) -> Figure:
-    """Mean objective on held-out instances against decisions: a line for each agent.
+Run = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+"""Configuration and history of a run."""
 
-    A line is the median of the agent's runs, which differ by their seeds; its band goes from the
-    best to the worst of them. What they begin with, untrained, may lie far outside the picture.
+
+def alike(runs: Sequence[Run]) -> dict[str, list[Sequence[Mapping[str, Any]]]]:
+    """Return the histories of runs that differ by their seed alone, by what sets them apart.
+
+    That is the agent, and settings of other values; other agents' settings mean other things.
+    """
+    settings = [dict(_flat(config)) for config, _ in runs]
+    shared = set.intersection(*map(set, settings)) - {"seed", "experiment_name", "begin_with"}
+    several = len({setting["agent.name"] for setting in settings}) > 1
+    differ = [
+        key
+        for key in sorted(shared)
+        if len({str(setting[key]) for setting in settings}) > 1
+        and not (several and key.startswith("agent."))
+    ]
+    found: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
+    for setting, (_, history) in zip(settings, runs, strict=True):
+        name = setting["agent.name"]
+        parts = [f"{key.rpartition('.')[2]} {setting[key]}" for key in differ]
+        found.setdefault(", ".join([WORDS.get(name, name), *parts]), []).append(history)
+    return found
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def comparison(runs: Sequence[Run], words: str) -> Figure:
+    """Mean objective on held-out instances against decisions: a line for each kind of run.
+
+    A line is the median of runs that differ by their seeds; its band goes from the best to the
+    worst of them. What they begin with, untrained, may lie far outside the picture.
 
     Args:
         runs: configuration and history of each run.
@@ -83,15 +116,12 @@ def comparison(
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
     learned = [runs[0][1][-1]["best_rule"]]
-    for agent in sorted({config["agent"]["name"] for config, _ in runs}):
-        chosen = [history for config, history in runs if config["agent"]["name"] == agent]
+    for label, chosen in sorted(alike(runs).items()):
         steps, scores = common_grid(chosen)
-        label = f"{WORDS.get(agent, agent)}, {len(chosen)} seeds"
         learned.extend(scores[:, 1:].ravel())
-        axes.plot(steps, np.median(scores, axis=0), color=PHASES.get(agent), label=label)
-        axes.fill_between(
-            steps, scores.min(axis=0), scores.max(axis=0), color=PHASES.get(agent), alpha=0.2
-        )
+        label = f"{label}, {len(chosen)} seed{'s' * (len(chosen) != 1)}"
+        axes.plot(steps, np.median(scores, axis=0), label=label)
+        axes.fill_between(steps, scores.min(axis=0), scores.max(axis=0), alpha=0.2)
     axes.axhline(learned[0], color="black", linestyle="--", label="best rule")
     margin = 0.05 * (max(learned) - min(learned))
     axes.set_ylim(min(learned) - margin, max(learned) + margin)
@@ -119,8 +149,29 @@ def common_grid(
     return steps, np.array(scores)
 
 
-def draw_comparison(
-    runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], words: str, path: Path
-) -> Path:
+def comparison_table(runs: Sequence[Run], words: str) -> str:
+    """Return a table of what the runs ended with, a line for each kind of run.
+
+    Args:
+        runs: configuration and history of each run.
+        words: what the objective is.
+    """
+    columns: dict[str, list[str]] = {"seeds": [], "decisions": [], "last": [], "range": []}
+    columns["vs rule %"] = []
+    kinds = sorted(alike(runs).items())
+    for _, chosen in kinds:
+        last = [history[-1] for history in chosen]
+        scores = [record["objective"] for record in last]
+        columns["seeds"].append(str(len(chosen)))
+        columns["decisions"].append(f"{np.mean([record['decisions'] for record in last]):,.0f}")
+        columns["last"].append(f"{np.mean(scores):.5g}")
+        columns["range"].append(f"{min(scores):.5g}-{max(scores):.5g}")
+        columns["vs rule %"].append(f"{100 * np.mean([r['vs_best_rule'] for r in last]):+.1f}")
+    title = f"Mean {words} on held-out instances at the end of training"
+    shown = [Column(heading, texts) for heading, texts in columns.items()]
+    return as_text(cut(title, "run", [label for label, _ in kinds], shown))
+
+
+def draw_comparison(runs: Sequence[Run], words: str, path: Path) -> Path:
     """Write the curves of several runs as PNG, whole or not at all; return the path."""
     return _write(comparison(runs, words), path)

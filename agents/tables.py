@@ -51,9 +51,9 @@ def tables(result: EvaluationResult) -> list[RenderableType]:
 
     Returns:
         Renderables of at most 80 columns. One level (such as a shutdown probability): an overall
-        table, then objective, gap and paired difference by group. Several: means by level, the
-        best rule by group and level, and what is not a rule against the best rule. Several
-        objectives: see `front_tables`.
+        table, then objective, gap, paired difference and seconds by group. Several: means by
+        level, the best rule by group and level, and what is not a rule against the best rule.
+        Several objectives: see `front_tables`.
     """
     if isinstance(result.measure, VectorMeasure):
         from dispatchgym.agents.front_tables import front_tables
@@ -116,7 +116,8 @@ def _by_group(result: EvaluationResult, summary: Summary) -> list[RenderableType
         rival = "the best rule of each group" if best else shortened(summary.rival, 30)
         title = f"Against {rival}, %; * the 95 % interval excludes 0"
         shown += _pivot(result, summary, title, _starred, [ALL_INSTANCES])
-    return shown
+    title = "Seconds of an episode by group"
+    return shown + _pivot(result, summary, title, _seconds, [ALL_INSTANCES])
 
 
 def _pivot(
@@ -344,6 +345,11 @@ def _starred(line: Line) -> str:
     if line.versus is None:
         return "best"
     return _signed(line.difference) + ("*" if line.significant else " ")
+
+
+def _seconds(line: Line) -> str:
+    value = line.details["seconds"]
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def milliseconds(value: float) -> str:

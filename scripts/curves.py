@@ -1,4 +1,4 @@
-"""``python -m dispatchgym.curves``: learning curves of several runs in one picture."""
+"""``python -m dispatchgym.curves``: several runs in one picture and one table."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["main"]
 
 @command("curves", register_curves_schemas)
 def main(config: Any) -> None:
-    """Read the runs below a folder and draw them."""
-    from dispatchgym.agents.curves import draw_comparison
+    """Read the runs below a folder, draw them and print what they ended with."""
+    from dispatchgym.agents.curves import comparison_table, draw_comparison
     from dispatchgym.agents.held_out import measure_of_scores
     from dispatchgym.agents.problems import find_problem
     from dispatchgym.agents.runs import CONFIG, RunFolder
@@ -28,6 +28,7 @@ def main(config: Any) -> None:
     problem = find_problem(runs[0][0]["env"]["name"])
     scenario = runs[0][0]["held_out"]["scenario"] or runs[0][0]["env"]["scenario"]
     measure = measure_of_scores(problem.measure(problem.module.make_instance(scenario, 0)))
+    print(comparison_table(runs, measure.words))
     print(f"picture: {draw_comparison(runs, measure.words, Path(config.out).expanduser())}")
 
 

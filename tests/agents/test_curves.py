@@ -1,7 +1,12 @@
 import matplotlib.image
 import numpy as np
 
-from dispatchgym.agents.curves import comparison, draw_learning_curve, learning_curve
+from dispatchgym.agents.curves import (
+    comparison,
+    comparison_table,
+    draw_learning_curve,
+    learning_curve,
+)
 
 HISTORY = [
     {"phase": "imitation", "seconds": 0.0, "objective": 900.0, "best_rule": 800.0},
@@ -38,8 +43,22 @@ def test_runs_of_an_agent_share_a_line_and_a_band():
     runs = [run("sac", 0.0), run("ppo", 5.0), run("sac", 2.0), run("sac", 1.0)]
     axes = comparison(runs, "delay").axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["PPO, 1 seeds", "SAC, 3 seeds", "best rule"]
+    assert labels == ["PPO, 1 seed", "SAC, 3 seeds", "best rule"]
     assert list(axes.lines[1].get_xdata()) == [0.0, 100.0, 200.0, 300.0]
     assert list(axes.lines[1].get_ydata()) == [51.0, 50.0, 49.0, 48.0]
     band = axes.collections[1].get_paths()[0].vertices[:, 1]
     assert band.min() == 47.0 and band.max() == 52.0
+
+
+def test_runs_are_told_apart_by_what_they_share_with_other_values():
+    def run(schedule, seed, last):
+        end = {"decisions": 100.0, "objective": last, "vs_best_rule": last / 40 - 1}
+        agent = {"name": "ppo", "learning_rate": {"schedule": schedule, "initial": 0.1}}
+        return {"agent": agent, "seed": seed}, [end]
+
+    text = comparison_table([run("rex", 0, 30.0), run("rex", 1, 34.0), run("linear", 0, 40.0)], "x")
+    lines = [line.split() for line in text.splitlines()[3:]]
+    assert lines == [
+        ["PPO,", "schedule", "linear", "1", "100", "40", "40-40", "+0.0"],
+        ["PPO,", "schedule", "rex", "2", "100", "32", "30-34", "-20.0"],
+    ]
