@@ -74,6 +74,7 @@ class Evolution:
 
     Attributes:
         updates: steps taken.
+        deviation: standard deviation of a change of each weight, which may be set.
     """
 
     def __init__(
@@ -159,7 +160,14 @@ class IndexLearner(Learner):
     phase = "evolution"
 
     def __init__(self, trainer: Trainer) -> None:
-        """Build the network."""
+        """Build the network.
+
+        Raises:
+            ParameterError: the changes would vanish.
+        """
+        left = trainer.config.agent.deviation_left
+        if not left > 0:
+            raise ParameterError(f"agent.deviation_left: found {left}, expected a share above 0")
         network = new_network(trainer)
         super().__init__(trainer, network, network)
 
@@ -179,12 +187,14 @@ class IndexLearner(Learner):
 
     def learn(self) -> None:
         """Take steps until the budget is spent."""
-        trainer, evolution = self.trainer, self.evolution
-        rate, progress = rate_of(trainer.config.agent.learning_rate), trainer.progress
+        trainer, agent, evolution = self.trainer, self.trainer.config.agent, self.evolution
+        rate, progress = rate_of(agent.learning_rate), trainer.progress
         decisions, updates = progress.decisions, progress.updates
         while (share := trainer.share) < 1.0:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate(share)
+            left = 1.0 - share * (1.0 - agent.deviation_left)
+            evolution.deviation = agent.deviation * left
             trainer.logger.record_mean("evolution/score", evolution.step())
             progress.updates = updates + evolution.updates
             progress.decisions = decisions + evolution.decisions
