@@ -1,4 +1,4 @@
-"""The teacher of edge offloading: what rollouts in the kernel expect of each server."""
+"""Teachers of edge offloading: rollouts in the kernel, and an index policy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatchgym.agents.imitation import UNKNOWN, Labels
+from dispatchgym.agents.policy import Policy
+from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.models.edge_offloading_index import EdgeOffloadingIndexNetwork
 
-__all__ = ["RolloutTeacher"]
+__all__ = ["IndexTeacher", "RolloutTeacher"]
 
 GUIDE = "greedy_omega"
 
@@ -37,3 +40,31 @@ class RolloutTeacher:
         costs[:, : values.shape[1]] = values.max(axis=1, keepdims=True) - values
         costs[~legal] = np.inf
         return costs, np.full(vec.num_envs, UNKNOWN)
+
+
+class IndexTeacher:
+    """Judges every server by an index policy, wherever the student has gone."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Take a policy with the network `edge_offloading_index`.
+
+        Raises:
+            ParameterError: it has another network.
+        """
+        if not isinstance(policy.network, EdgeOffloadingIndexNetwork):
+            raise ParameterError(
+                f"agent.imitation.checkpoint: {policy.name} has the network "
+                f"{policy.file.network!r}, expected 'edge_offloading_index'"
+            )
+        self.policy = policy
+
+    def act(self, vec: Any) -> NDArray[np.int64]:
+        """Return the servers of the least index."""
+        return self.policy.act(vec.simulation.observations)
+
+    def label(self, vec: Any) -> Labels:
+        """Return by how much the logarithm of an index is above the least; returns unknown."""
+        logits = self.policy.logits(vec.simulation.observations).cpu().numpy()
+        costs = logits.max(axis=1, keepdims=True) - logits
+        costs[~vec.action_masks()] = np.inf
+        return costs.astype(np.float32), np.full(vec.num_envs, UNKNOWN)

@@ -11,7 +11,8 @@ log-likelihood that then grows:
 | | worse half: every play counts (weights of Hansen's CMA-ES, arXiv 1604.00772, less 1 / S) |
 | `bopo` | of preferences for the best over others by Liao et al., ICML 2025, arXiv 2503.07580 |
 
-Each is divided by the number of its decisions, so that sizes count alike.
+Each is divided by the number of its decisions, so that sizes count alike. Plays may have their
+beginning in common (`midway`): what sets them apart is then the doing of fewer decisions.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class SampledInstances(Protocol):
 
     def draw(self, rng: np.random.Generator) -> None:
         """Take other instances, never those of evaluations."""
+        ...
+
+    def advance(self, network: Any, rng: np.random.Generator, temperature: float) -> None:
+        """Play every instance on to some decision of a random play; later plays begin there."""
         ...
 
     def sample(self, network: Any, samples: int, temperature: float) -> Sampled:
@@ -141,6 +146,7 @@ class SelfLabellingLearner(Learner):
         self.instances = trainer.problem.make_sampled_instances(trainer.config)
         for instances in self.instances:
             instances.draw(self.rng)
+            instances.advance(self.network, self.rng, 1.0)
             instances.sample(self.network, 2, 1.0)
 
     def learn(self) -> None:
@@ -159,6 +165,8 @@ class SelfLabellingLearner(Learner):
         """Play a batch of instances and take a step; return the decisions played."""
         agent, logger = self.trainer.config.agent, self.trainer.logger
         instances.draw(self.rng)
+        if self.rng.random() < agent.midway:
+            instances.advance(self.network, self.rng, agent.temperature)
         plays = instances.sample(self.network, agent.samples, agent.temperature)
         self.optimizer.zero_grad()
         likelihood = instances.ascend(self.network, weights_of(agent.loss, plays))
@@ -188,6 +196,8 @@ def check_loss(config: TrainConfig) -> None:
     ):
         if value < least:
             raise ParameterError(f"agent.{name}: found {value}, expected at least {least}")
+    if not 0 <= agent.midway <= 1:
+        raise ParameterError(f"agent.midway: found {agent.midway}, expected a share, 0 to 1")
     if not agent.temperature > 0:
         raise ParameterError(
             f"agent.temperature: found {agent.temperature}, expected a number above 0"

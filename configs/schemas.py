@@ -304,7 +304,8 @@ class ImitationConfig:
     Attributes:
         teacher: `none`, the name of a rule, or a teacher of the problem: `rollout` and `exact` for
             the job shop, `plan` for VM rescheduling and the system on chip, `index` and the
-            planners (`mpc`) for the fleet, `rollout` for edge offloading, `optimal` for edge plans.
+            planners (`mpc`) for the fleet, `rollout` and `index` for edge offloading, `optimal` for
+            edge plans.
         share: part of the whole budget spent on imitation, 0 to 1.
         num_envs: episodes played side by side.
         bases: job shop: pairs of rule and limit on jobs in the shop (0: none) that complete an
@@ -462,6 +463,7 @@ class SelfLabellingConfig:
         samples: plays of each of them, the greedy one included.
         temperature: of the random choices in these plays.
         loss: what a play teaches: `rank`, `best` or `bopo`.
+        midway: share of the updates whose plays begin at some decision of a random play.
         learning_rate: over the whole training.
         max_grad_norm: longest gradient of a step.
     """
@@ -472,6 +474,7 @@ class SelfLabellingConfig:
     samples: int = 128
     temperature: float = 1.0
     loss: str = "rank"
+    midway: float = 0.0
     learning_rate: LearningRateConfig = field(
         default_factory=lambda: LearningRateConfig("rex", 1e-3, 1e-5)
     )

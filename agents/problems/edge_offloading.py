@@ -226,16 +226,19 @@ class EdgeOffloading(Problem):
         return float(np.sum(_bounds(instance) / self.module.units(instance)))
 
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
-        """Return rollouts, a rule, or none."""
-        from dispatchgym.agents.edge_teacher import RolloutTeacher
+        """Return rollouts, an index policy, a rule, or none."""
+        from dispatchgym.agents.edge_teacher import IndexTeacher, RolloutTeacher
         from dispatchgym.agents.imitation import RuleTeacher
+        from dispatchgym.agents.policy import Policy
 
-        teacher = config.agent.imitation.teacher
-        if teacher == "none":
+        settings = config.agent.imitation
+        if settings.teacher == "none":
             return None, {}
-        if teacher == "rollout":
-            return RolloutTeacher(config.agent.imitation.iterations), {}
-        return RuleTeacher(teacher), {}
+        if settings.teacher == "rollout":
+            return RolloutTeacher(settings.iterations), {}
+        if settings.teacher == "index":
+            return IndexTeacher(Policy.load(settings.checkpoint)), {}
+        return RuleTeacher(settings.teacher), {}
 
     def make_playgrounds(self, config: TrainConfig) -> list[Playground]:
         """Return episodes of every scenario of the training, whose fronts are measured."""

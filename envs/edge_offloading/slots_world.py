@@ -249,9 +249,10 @@ class SlotWorld(World):
         objective[~finished] = np.nan
         sent = outcome.scalar[:, kernel.PLACED]
         columns = dict(zip(_SCHEDULE, np.empty((len(_SCHEDULE), self._lanes), object), strict=True))
-        for lane in np.flatnonzero(ended):
-            for name, column in _columns(outcome.sent[lane, : sent[lane]]).items():
-                columns[name][lane] = column
+        for lane in np.flatnonzero(ended).tolist():
+            schedule = _columns(outcome.sent[lane, : sent[lane]])
+            for column, values in zip(columns.values(), schedule.values(), strict=True):
+                column[lane] = values
         return {
             "objective": objective,
             "tasks": sent,
@@ -299,6 +300,7 @@ class SlotWorld(World):
 
 def _columns(sent: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
     """Return private copies of the columns of a schedule."""
-    rows = sent.T.copy()
+    rows = list(sent.T.copy())
     columns: dict[str, npt.NDArray[Any]] = {name: rows[row] for name, row in _SCHEDULE.items()}
-    return {**columns, "server": columns["server"].astype(np.int64)}
+    columns["server"] = columns["server"].astype(np.int64)
+    return columns

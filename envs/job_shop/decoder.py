@@ -242,13 +242,20 @@ def sample_shops(begun, trial, decoder, work, temperature, first, plays):
         sample_shop(begun, trial, shop, decoder, work, temperature, first, plays)
 
 
+@inlined
+def apply_plan(state, lane, actions, length):
+    """Apply the first actions of a plan to a lane."""
+    for t in range(length):
+        apply_action(state, lane, np.int64(actions[t]))
+
+
 @njit(cache=True, nogil=True, parallel=True)
-def apply_lanes(state, actions):
-    """Apply an action to every lane that is not over."""
-    for index in prange(actions.size):
+def apply_lanes(state, actions, lengths):
+    """Apply so many actions of a plan to every lane that is not over."""
+    for index in prange(lengths.size):
         lane = np.int64(index)
         if state.scalar[lane, STATUS] == RUNNING:
-            apply_action(state, lane, np.int64(actions[lane]))
+            apply_plan(state, lane, actions[lane], lengths[lane])
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -256,8 +263,7 @@ def finish_lanes(state, outcome, decoder, work, actions, lengths):
     """Play given actions, then the decoder's to the end, and write the logs."""
     for index in prange(lengths.size):
         lane = np.int64(index)
-        for t in range(lengths[lane]):
-            apply_action(state, lane, np.int64(actions[lane, t]))
+        apply_plan(state, lane, actions[lane], lengths[lane])
         play_on(state, lane, lane, decoder, work)
         write_log(state, outcome, lane)
 

@@ -188,7 +188,11 @@ class DecoderShops:
 
     def apply(self, actions: npt.NDArray[np.int64]) -> None:
         """Apply legal actions (B,) to the shops that are not over."""
-        apply_lanes(self.simulation.state, actions)
+        apply_lanes(self.simulation.state, actions[:, None], np.ones(len(actions), np.int64))
+
+    def advance(self, actions: npt.NDArray[np.int16], lengths: npt.NDArray[np.int64]) -> None:
+        """Apply the first `lengths` (B,) of legal actions (B, T) to the shops."""
+        apply_lanes(self.simulation.state, actions, lengths)
 
     def take(self, lanes: npt.NDArray[np.intp]) -> None:
         """Put into each lane a copy of another; all must play the same instance."""

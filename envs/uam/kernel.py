@@ -893,7 +893,9 @@ def describe_leg(state, lane, j, demand, row):
         charges = state.chargers[lane, j] > 0
         places = state.chargers[lane, j] if charges else state.parking[lane, j]
         used = state.port[lane, CHARGING, j] if charges else state.port[lane, PARKED, j]
-        corridor = state.corridor[lane, i, j, open_corridor(state, lane, i, j)]
+        corridor = state.corridor[lane, i, j, 0]
+        for c in range(1, numbers[CORRIDORS]):
+            corridor = min(corridor, state.corridor[lane, i, j, c])
         row[0] = 0.0
         row[1] = state.fare_cents[lane, s, i, j] * FARE_UNIT
         row[2] = demand

@@ -5,14 +5,16 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.agents.checkpoints import read_checkpoint
-from dispatchgym.agents.edge_teacher import RolloutTeacher
+from dispatchgym.agents.edge_teacher import IndexTeacher, RolloutTeacher
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.runs import RunFolder
 from dispatchgym.agents.training import Trainer
 from dispatchgym.configs.schemas import register_schemas
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
+from dispatchgym.envs.edge_offloading.index import index_actions
 
 SMALL = (
     "agent=sac",
@@ -164,3 +166,22 @@ def test_rollouts_teach_what_they_expect(tmp_path):
     np.testing.assert_array_equal(np.isfinite(costs), vec.action_masks())
     assert (costs.min(axis=1) == 0).all() and np.isnan(values).all()
     np.testing.assert_array_equal(costs.argmin(axis=1), vec.rule_action("rollout_omega"))
+
+
+def test_an_index_policy_teaches_what_it_plays(tmp_path):
+    config = make_config(tmp_path, *EDGE, "env.scenario=gmorl_radio-e6")
+    trainer, index = Trainer(config, None, silent), Policy.load("edge_offloading/index")
+    vec, teacher = trainer.make_vector(8), IndexTeacher(index)
+    weights = parameters_to_vector(index.network.parameters()).detach().double().numpy()
+    for _ in range(40):
+        costs, values = teacher.label(vec)
+        np.testing.assert_array_equal(np.isfinite(costs), vec.action_masks())
+        assert (costs.min(axis=1) == 0).all() and np.isnan(values).all()
+        chosen = index_actions(vec.simulation, weights)
+        assert costs[np.arange(8), chosen].max() < 1e-3  # the kernel is more precise
+        vec.step(teacher.act(vec))
+
+
+def test_an_index_teacher_wants_an_index_policy():
+    with pytest.raises(ParameterError, match="expected 'edge_offloading_index'"):
+        IndexTeacher(Policy.load("edge_offloading/sac"))

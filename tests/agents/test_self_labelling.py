@@ -78,8 +78,8 @@ def test_preferences_are_the_slopes_of_their_loss():
     np.testing.assert_allclose(found[0], -known.grad.numpy(), atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_plays_get_better(loss):
+@pytest.mark.parametrize(("loss", "midway"), [*[(name, False) for name in LOSSES], ("rank", True)])
+def test_plays_get_better(loss, midway):
     """Training on small shops beats the first rule on shops never seen."""
     torch.manual_seed(0)
     network = JobShopEncoder(width=16, heads=2, blocks=1, units=16)
@@ -94,12 +94,26 @@ def test_plays_get_better(loss):
     rng = np.random.default_rng(0)
     for _ in range(60):
         shops.draw(rng)
+        if midway:
+            shops.advance(network, rng, 1.0)
         sampled = shops.sample(network, 32, 1.0)
         optimizer.zero_grad()
         shops.ascend(network, weights_of(loss, sampled))
         optimizer.step()
     after = judge.sample(network.decoder_of(judge), 1).makespans.mean()
     assert after < 0.985 * before
+
+
+def test_plays_may_begin_midway():
+    network = JobShopEncoder(width=8, heads=2, blocks=1, units=8)
+    shops = SampledShops(64, scenario="random_8x5", scheme="active")
+    shops.draw(np.random.default_rng(0))
+    whole = shops.sample(network, 4, 1.0)
+    shops.advance(network, np.random.default_rng(1), 1.0)
+    later = shops.sample(network, 4, 1.0)
+    assert (later.lengths > 0).all()
+    assert 0.3 < later.lengths.mean() / whole.lengths.mean() < 0.7
+    assert np.isfinite(later.makespans).all()
 
 
 def test_no_shops_are_refused():
@@ -139,6 +153,7 @@ def test_a_run_is_trained_evaluated_and_resumed(tmp_path, mode):
     [
         ("agent.loss=worst", r"agent\.loss: found 'worst', expected one of rank, best, bopo"),
         ("agent.samples=1", r"agent\.samples: found 1, expected at least 2"),
+        ("agent.midway=1.5", r"agent\.midway: found 1\.5, expected a share"),
         ("agent.temperature=0", r"agent\.temperature: found 0"),
         ("agent.instances=0", r"agent\.instances: found 0"),
         ("env.observation=graph", r"env\.observation: found 'graph'"),
