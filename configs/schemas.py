@@ -268,6 +268,7 @@ class EdgeOffloadingModelConfig:
     layers: int = 2
     sharpness: float = 10.0
     leads: bool = True
+    bends: bool = False
 
 
 @dataclass

@@ -5,7 +5,8 @@ and maximum (Zaheer et al. 2017, arXiv 1703.06114), so that logits follow the or
 any number of them will do. Delays and energies are measured as in the rewards: one mean task
 alone on a mean server takes 1 of each. What the observation says a placement would cost goes
 straight into its score, so that the network begins as the rule greedy_omega, and on drone fleets
-as DEMS.
+as DEMS. It either adds to what costs make of a score, or bends the weight of delays, as the index
+policy of `dispatchgym.envs.edge_offloading.index` does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dispatchgym.envs.core.errors import ParameterError
-from dispatchgym.envs.edge_offloading import layout
+from dispatchgym.envs.edge_offloading import index, layout
 from dispatchgym.models.blocks import Perceptron
 from dispatchgym.models.registry import PolicyNetwork, register_network
 
@@ -33,11 +34,17 @@ SERVER_FEATURES = layout.BINS + len(LEVELS) + 16 + 2 * COSTS
 PUBLISHED_COLUMNS = layout.HISTOGRAM + layout.BINS
 VALUE_SCALE = 10.0
 """About how much returns differ, in units of the reward."""
+TINY = 1e-9
 
 
 def squash(values: Tensor) -> Tensor:
     """Return values with long tails drawn in, odd and smooth."""
     return values.sign() * values.abs().log1p()
+
+
+def odds_of(weight: Tensor) -> Tensor:
+    """Return the logarithm of weights of delay over those of energy."""
+    return weight.clamp(index.LEAST_WEIGHT, 1.0 - index.LEAST_WEIGHT).logit()
 
 
 class Units:
@@ -129,7 +136,7 @@ def server_features(
     return torch.cat([torch.stack(single, dim=2), squash(tailed)], dim=2)
 
 
-def global_features(observation: Mapping[str, Tensor], units: Units) -> Tensor:
+def global_features(observation: Mapping[str, Tensor], units: Units, preference: Tensor) -> Tensor:
     """Return numbers of order 1 for the task, the preference and the context, (B, features)."""
     task, context = observation["task"], observation["context"]
     scale = torch.ones_like(task)
@@ -140,7 +147,7 @@ def global_features(observation: Mapping[str, Tensor], units: Units) -> Tensor:
     scenario = context[:, layout.SCENARIO].long().clamp(0, SCENARIOS - 1)
     parts = [
         squash(task / scale),
-        observation["preference"],
+        preference,
         squash(context[:, : layout.SCENARIO]),
         nn.functional.one_hot(scenario, SCENARIOS).to(task.dtype),
     ]
@@ -152,7 +159,11 @@ class EdgeOffloadingNetwork(PolicyNetwork):
     """Logits over servers, drop and hold, and a value; as a critic with several heads too."""
 
     keys = ("servers", "task", "preference", "context", "action_mask")
-    critic_settings: ClassVar[Mapping[str, float]] = {"sharpness": 1.0, "leads": False}
+    critic_settings: ClassVar[Mapping[str, float]] = {
+        "sharpness": 1.0,
+        "leads": False,
+        "bends": False,
+    }
 
     def __init__(
         self,
@@ -161,6 +172,7 @@ class EdgeOffloadingNetwork(PolicyNetwork):
         layers: int = 2,
         sharpness: float = 10.0,
         leads: bool = True,
+        bends: bool = False,
         outputs: int = 1,
     ) -> None:
         """Build the network.
@@ -171,6 +183,9 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             sharpness: logits that a cost of 1 takes off at first, 0 to 1000.
             leads: go by how far the weighted cost of a server lies above the least one, with long
                 leads drawn in. Not of a critic: what a placement costs at once is known to it.
+            bends: in place of that, what is found out about a server multiplies the weight of its
+                delay, and the logit is minus `sharpness` logarithms of the weighted cost. Not of a
+                critic either.
             outputs: heads, 1 to 16: 1, or for two objectives and the entropy 3.
 
         Raises:
@@ -185,7 +200,10 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}, expected {least} to {most}")
         super().__init__()
+        if bends and outputs > 1:
+            raise ValueError(f"outputs is {outputs}, expected 1 where the weight of delays is bent")
         self.outputs, self.sharpness, self.leads = outputs, sharpness, leads
+        self.bends = bends
         self.server_in = nn.Linear(SERVER_FEATURES, hidden)
         self.global_in = nn.Linear(GLOBAL_FEATURES, hidden)
         self.exchanges = nn.ModuleList(Exchange(hidden) for _ in range(layers))
@@ -214,7 +232,7 @@ class EdgeOffloadingNetwork(PolicyNetwork):
         exists = observation["servers"][:, :, layout.EXISTS] > 0
         enabled = self.reduced_precision
         with torch.autocast(costs.device.type, torch.bfloat16, enabled=enabled):
-            whole = self.global_in(global_features(observation, units))
+            whole = self.global_in(global_features(observation, units, self._shown(observation)))
             features = server_features(observation, units, costs, exists)
             state = torch.relu(self.server_in(features) + whole.unsqueeze(1))
             for exchange in self.exchanges:
@@ -223,7 +241,11 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             score = self.score(state + self.score_whole(pooled).unsqueeze(1)).float()
             others, value = self.others(pooled).float(), self.value(pooled).float()
         others = others.unflatten(1, (2, self.outputs)) + self._hinted(observation)
-        logits = torch.cat([score + self._direct(costs, observation, exists), others], dim=1)
+        if self.bends:
+            score = self._bent(score, costs, observation)
+        else:
+            score = score + self._direct(costs, observation, exists)
+        logits = torch.cat([score, others], dim=1)
         value = VALUE_SCALE * value
         return (logits, value) if self.outputs > 1 else (logits.squeeze(2), value.squeeze(1))
 
@@ -236,6 +258,25 @@ class EdgeOffloadingNetwork(PolicyNetwork):
             lead = squash(beyond_least(together.sum(dim=2, keepdim=True), exists))
             costs = torch.cat([lead, torch.zeros_like(lead), hint], dim=2)
         return self.sharpness * costs @ self.direct
+
+    def _shown(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """Return how the layers see the preference, (B, objectives)."""
+        preference = observation["preference"]
+        if not self.bends:
+            return preference
+        place = odds_of(preference[:, 0]) / odds_of(torch.ones_like(preference[:, 0]))
+        return torch.stack([place, place.square()], dim=1)
+
+    def _bent(self, score: Tensor, costs: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+        """Return scores (B, S, 1) by costs whose delay has another weight at each server.
+
+        On drone fleets nothing has a cost but what is against the hint, and scores are added.
+        """
+        delay, joules, against = costs.split(1, dim=2)
+        odds = odds_of(observation["preference"][:, 0]).view(-1, 1, 1)
+        cost = delay * (odds + score).clamp(-index.MOST, index.MOST).exp() + joules
+        price = torch.where(cost > 0, cost.clamp(min=TINY).log(), against - score)
+        return -self.sharpness * price
 
     def _hinted(self, observation: Mapping[str, Tensor]) -> Tensor:
         """Return what DEMS takes off drop and hold where it is against them, (B, 2, outputs)."""

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dispatchgym.envs.edge_offloading import index, layout
-from dispatchgym.models.edge_offloading import Units
+from dispatchgym.models.edge_offloading import TINY, Units, odds_of
 from dispatchgym.models.registry import PolicyNetwork, register_network
-
-TINY = 1e-9
 
 
 @register_network("edge_offloading_index")
@@ -53,11 +51,6 @@ class EdgeOffloadingIndexNetwork(PolicyNetwork):
         cost = delay * exponent.clamp(-index.MOST, index.MOST).exp() + joules
         logits = nn.functional.pad(-cost.clamp(min=TINY).log(), (0, 2))
         return logits, logits.new_zeros(len(logits))
-
-
-def odds_of(weight: Tensor) -> Tensor:
-    """Return the logarithm of weights of delay over those of energy."""
-    return weight.clamp(index.LEAST_WEIGHT, 1.0 - index.LEAST_WEIGHT).logit()
 
 
 def costs(observation: Mapping[str, Tensor], units: Units) -> tuple[Tensor, Tensor]:

@@ -64,14 +64,31 @@ def test_servers_that_do_not_exist_change_nothing(network):
 @pytest.mark.parametrize(
     "scenario", ["gmorl-e6", "gmorl_radio-e3", "gmorl_hard-e6", "dems-heavy-3", "dems-medium-2"]
 )
-def test_it_begins_as_the_rule(scenario):
+@pytest.mark.parametrize("bends", [False, True])
+def test_it_begins_as_the_rule(scenario, bends):
     torch.manual_seed(1)
-    network = build_network("edge_offloading", {"hidden": 8})
+    network = build_network("edge_offloading", {"hidden": 8, "bends": bends})
     for steps in (0, 7, 40):
         observation, actions = observe(scenario, steps)
         with torch.no_grad():
             logits = mask_logits(network(observation)[0], observation["action_mask"])
         np.testing.assert_array_equal(logits.argmax(dim=1), actions)
+
+
+def test_a_score_bends_the_weight_of_delays():
+    """One and the same score for all servers is another preference, with as much more odds."""
+    observation, _ = observe("gmorl_radio-e6", 20)
+    network = build_network("edge_offloading", {"hidden": 8, "bends": True, "sharpness": 1.0})
+    with torch.no_grad():
+        plain, _ = network(observation)
+        network.score[-1].bias.fill_(1.5)
+        bent, _ = network(observation)
+        network.score[-1].bias.zero_()
+        weight = torch.sigmoid(observation["preference"][:, :1].logit() + 1.5)
+        other, _ = network({**observation, "preference": torch.cat([weight, 1 - weight], dim=1)})
+    there = observation["servers"][:, :, 0] > 0
+    torch.testing.assert_close(bent[:, :-2][there], other[:, :-2][there], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(bent, plain)
 
 
 @pytest.mark.parametrize("key", ["servers", "task", "preference", "context"])
