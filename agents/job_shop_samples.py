@@ -45,11 +45,13 @@ class SampledShops:
         decisions = (rng.random(len(lengths)) * lengths).astype(np.int64)
         self._shops.advance(play.actions[:, 0], decisions)
 
-    def sample(self, network: Any, samples: int, temperature: float) -> Plays:
+    def sample(
+        self, network: Any, samples: int, temperature: float, progress: bool = False
+    ) -> Plays:
         """Play every shop several times, under the same shutdowns each time."""
         self._vectors = network.encode(*network.tensors_of(self._shops))
         self._decoder = network.decoder(self._vectors)
-        self._plays = self._shops.sample(self._decoder, samples, temperature)
+        self._plays = self._shops.sample(self._decoder, samples, temperature, progress=progress)
         return self._plays
 
     def ascend(self, network: Any, weights: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from dispatchgym.envs.job_shop.decoder import (
     FEATURES,
+    PROGRESS,
     Decoder,
     Work,
     apply_lanes,
@@ -65,12 +66,16 @@ class Plays(NamedTuple):
         likelihoods: float64 (B, S), log-probability of all decisions together.
         lengths: int64 (B, S), number of decisions.
         actions: int16 (B, S, T), what was decided.
+        progress: float32 (B, S, T, PROGRESS), how plays stood at each decision: share of the
+            work begun, clock, bound on the makespan, jobs in the shop; without rows where nobody
+            asked.
     """
 
     makespans: npt.NDArray[np.float64]
     likelihoods: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
     actions: npt.NDArray[np.int16]
+    progress: FloatArray
 
 
 class DecoderShops:
@@ -110,7 +115,12 @@ class DecoderShops:
         return self.simulation.state.operation[:, :, :-1, MACHINE].copy()
 
     def sample(
-        self, decoder: Decoder, samples: int, temperature: float = 1.0, first: int = 0
+        self,
+        decoder: Decoder,
+        samples: int,
+        temperature: float = 1.0,
+        first: int = 0,
+        progress: bool = False,
     ) -> Plays:
         """Play every shop several times; the shops stay where they are.
 
@@ -120,6 +130,7 @@ class DecoderShops:
             temperature: of the random choices; scores are divided by it.
             first: number of the first sample. Sample 0 takes the highest score at every
                 decision; the others depend on seed, number and nothing else.
+            progress: tell how the plays stood at each decision.
         """
         lanes = self.simulation.num_lanes
         plays = Plays(
@@ -127,6 +138,7 @@ class DecoderShops:
             np.empty((lanes, samples)),
             np.empty((lanes, samples), np.int64),
             np.empty((lanes, samples, self._longest), np.int16),
+            np.empty((lanes, samples, self._longest * progress, PROGRESS), np.float32),
         )
         sample_shops(
             self.simulation.state,
@@ -147,7 +159,8 @@ class DecoderShops:
         Args:
             decoder: what they are played with.
             plays: of these shops, from where they stand.
-            weights: float64 (B, S); plays of weight 0 are passed over.
+            weights: float64 (B, S), or (B, S, T) of single decisions; plays of weight 0 are
+                passed over.
         """
         lanes = self.simulation.num_lanes
         sums = [np.zeros((lanes, *part.shape), np.float32) for part in decoder[:-1]]
@@ -158,7 +171,7 @@ class DecoderShops:
             decoder,
             self._work(decoder),
             slope,
-            np.asarray(weights, np.float64),
+            np.asarray(weights, np.float64).reshape(*weights.shape[:2], -1),
             plays.actions,
             plays.lengths,
             totals,
