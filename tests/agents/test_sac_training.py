@@ -115,8 +115,9 @@ def test_without_a_teacher_it_begins_with_even_actions(tmp_path):
     assert trainer.learner.model.random_steps == 40
 
 
-def test_edge_offloading_learns_components_of_the_reward(tmp_path):
-    settings = ["agent.vector_critic=true", "agent.relabel=0.5"]
+@pytest.mark.parametrize("bends", ["false", "true"])
+def test_edge_offloading_learns_components_of_the_reward(tmp_path, bends):
+    settings = ["agent.vector_critic=true", "agent.relabel=0.5", f"model.bends={bends}"]
     trainer = trained(tmp_path, *EDGE, *settings)
     model = trainer.learner.model
     assert model.policy.critics[0].outputs == 3
