@@ -163,6 +163,11 @@ def stack(observations: Sequence[Arrays]) -> Arrays:
     }
 
 
-def as_sb3(vec: Any) -> VecEnv:
-    """Return a vector environment or a mixture as a `VecEnv` of stable-baselines3."""
-    return MixedVecEnv(vec) if isinstance(vec, Mixture) else to_sb3(vec)
+def as_sb3(vec: Any, copy: bool = True) -> VecEnv:
+    """Return a vector environment or a mixture as a `VecEnv` of stable-baselines3.
+
+    Args:
+        vec: the environments.
+        copy: as in `to_sb3`; a mixture copies in any case.
+    """
+    return MixedVecEnv(vec) if isinstance(vec, Mixture) else to_sb3(vec, copy)

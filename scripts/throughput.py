@@ -7,6 +7,7 @@ import pstats
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ ROLLOUT = 16384
 """Samples between two updates of the comparison, whatever the number of lanes."""
 BATCH = 4096
 """Samples of a gradient step there."""
+LAYERS = [64, 64]
+"""Hidden units there, of actor and critic."""
 PARTS = {
     "environment": (("sb3.py", "step_wait"), ("sb3.py", "reset"), ("sb3.py", "env_method")),
-    "learning": (("ppo_mask.py", "train"), ("sac.py", "train")),
+    "learning": (("ppo.py", "train"), ("sac.py", "train")),
     "evaluation": (("held_out.py", "score"),),
 }
 """Part of a training -> file and name of the functions that it is spent in."""
@@ -145,11 +148,12 @@ def _shares(stats: pstats.Stats, seconds: float) -> dict[str, float]:
 def compare_with_dummy(
     name: str, lanes: int, samples: int, n_epochs: int, threads: int
 ) -> dict[str, float]:
-    """Train the same small network with MaskablePPO on our batch and on SB3's DummyVecEnv.
+    """Train the same small network with our PPO on our batch and by SB3 on its DummyVecEnv.
 
     The network is SB3's own for Dict observations with two layers of 64. Updates take `ROLLOUT`
-    samples in batches of `BATCH` on both sides. The observation is the small one where the
-    environment has several.
+    samples in batches of `BATCH` on both sides, with the settings that MaskablePPO has by itself.
+    On SB3's side its MaskablePPO learns, on ours `NetworkPPO`, whose updates are the same. The
+    observation is the small one where the environment has several.
 
     Args:
         name: of the problem.
@@ -166,9 +170,11 @@ def compare_with_dummy(
     if threads:
         torch.set_num_threads(threads)
     env_id, options = _environment(name)
-    made = {"dummy_64": _dummy(env_id, options)}
-    made |= {f"batch_{size}": _batch(env_id, options, size) for size in (LANES, lanes)}
-    return {kind: _samples_per_second(make, samples, n_epochs) for kind, make in made.items()}
+    settings = {"batch_size": BATCH, "n_epochs": n_epochs}
+    made = {"dummy_64": lambda: _published(env_id, options, settings)}
+    for size in (LANES, lanes):
+        made[f"batch_{size}"] = partial(_ours, env_id, options, size, settings)
+    return {kind: _samples_per_second(make, samples) for kind, make in made.items()}
 
 
 def _environment(name: str) -> tuple[str, dict[str, Any]]:
@@ -186,52 +192,71 @@ def _environment(name: str) -> tuple[str, dict[str, Any]]:
     return problem.env_id, {"scenario": own["scenario"], **options, **own["small"]}
 
 
-def _dummy(env_id: str, options: dict[str, Any]) -> Callable[[], Any]:
+def _published(env_id: str, options: dict[str, Any], settings: dict[str, Any]) -> Any:
+    """Return MaskablePPO on SB3's DummyVecEnv."""
     import gymnasium as gym
+    from sb3_contrib import MaskablePPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     def one() -> gym.Env[Any, Any]:
         return gym.make(env_id, disable_env_checker=True, **options)
 
-    return lambda: DummyVecEnv([one] * LANES)
+    return MaskablePPO(
+        "MultiInputPolicy",
+        DummyVecEnv([one] * LANES),
+        n_steps=ROLLOUT // LANES,
+        policy_kwargs={"net_arch": LAYERS},
+        seed=0,
+        **settings,
+    )
 
 
-def _batch(env_id: str, options: dict[str, Any], lanes: int) -> Callable[[], Any]:
+def _ours(env_id: str, options: dict[str, Any], lanes: int, settings: dict[str, Any]) -> Any:
+    """Return our PPO on a batch of ours."""
     import gymnasium as gym
+    import torch
+    from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
 
+    from dispatchgym.agents.multi_input import FlatView, MultiInputNetwork
+    from dispatchgym.agents.ppo import make_ppo
     from dispatchgym.envs.core.adapters import to_sb3
 
-    def batch() -> Any:
-        made = gym.make_vec(
-            env_id,
-            num_envs=lanes,
-            vectorization_mode="vector_entry_point",
-            autoreset_mode="SameStep",
-            **options,
-        )
-        return to_sb3(made.unwrapped)
-
-    return batch
-
-
-def _samples_per_second(make: Callable[[], Any], samples: int, n_epochs: int) -> float:
-    from sb3_contrib import MaskablePPO
-
-    vec = make()
-    model = MaskablePPO(
-        "MultiInputPolicy",
-        vec,
-        n_steps=ROLLOUT // vec.num_envs,
-        batch_size=BATCH,
-        n_epochs=n_epochs,
-        policy_kwargs={"net_arch": [64, 64]},
-        seed=0,
+    made = gym.make_vec(
+        env_id,
+        num_envs=lanes,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode="SameStep",
+        **options,
     )
+    vec = to_sb3(made, copy=False)
+    policy = MaskableMultiInputActorCriticPolicy(
+        vec.observation_space,  # type: ignore[arg-type]
+        vec.action_space,
+        lambda _: 0.0,
+        net_arch=LAYERS,
+    )
+    network = MultiInputNetwork(policy)
+    optimizer = torch.optim.Adam(network.parameters(), eps=1e-5)  # as MaskablePPO's
+    return make_ppo(
+        FlatView(vec),
+        network,
+        optimizer,
+        lambda: 3e-4,  # MaskablePPO's own
+        seed=0,
+        device=torch.device("cpu"),
+        time_constant=None,
+        n_steps=ROLLOUT // lanes,
+        **settings,
+    )
+
+
+def _samples_per_second(make: Callable[[], Any], samples: int) -> float:
+    model = make()
     model.learn(ROLLOUT)
     begin = time.perf_counter()
     model.learn(samples)
     spent = time.perf_counter() - begin
-    vec.close()
+    model.env.close()
     return -(-samples // ROLLOUT) * ROLLOUT / spent
 
 

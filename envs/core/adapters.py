@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["RLlibMaskVectorView", "RLlibMaskView", "TianshouMaskView", "to_sb3"]
 
 
-def to_sb3(vec: gym.vector.VectorEnv[Any, Any, Any]) -> SB3VectorEnv:
+def to_sb3(vec: gym.vector.VectorEnv[Any, Any, Any], copy: bool = True) -> SB3VectorEnv:
     """Return a native vector environment as a `VecEnv` of stable-baselines3.
 
     Args:
         vec: from ``gym.make_vec(id, num_envs=N, autoreset_mode="SameStep")``; where rewards have
             several objectives, made with ``reward="scalar"``.
+        copy: False gives the buffers of the kernel, which the next step overwrites, for a
+            learner that has copied an observation before it steps again. The algorithms of
+            stable-baselines3 have not.
 
     Raises:
         MissingDependencyError: stable-baselines3 is not installed.
@@ -38,7 +41,7 @@ def to_sb3(vec: gym.vector.VectorEnv[Any, Any, Any]) -> SB3VectorEnv:
         ) from error
     native = vec.unwrapped
     assert isinstance(native, KernelVectorEnv)
-    return SB3VectorEnv(native)
+    return SB3VectorEnv(native, copy)
 
 
 class RLlibMaskView(gym.ObservationWrapper[dict[str, Any], Any, dict[str, Any]]):

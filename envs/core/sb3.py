@@ -19,18 +19,20 @@ __all__ = ["SB3VectorEnv"]
 class SB3VectorEnv(VecEnv):
     """Steps a `KernelVectorEnv` in one call for stable-baselines3 and sb3-contrib.
 
-    Each observation is copied once, out of the buffers of the kernel.
+    Each observation is copied once, out of the buffers of the kernel; with ``copy=False`` it is
+    these buffers themselves, which the next step overwrites.
 
     Args:
         vec: made with ``autoreset_mode="SameStep"``, the only mode stable-baselines3 knows, and
             where rewards have several objectives with ``reward="scalar"``: then
             ``infos[i]["vector_reward"]`` of every step holds the vector, float32 (K,).
+        copy: whether observations are copied.
 
     Raises:
         ParameterError: `vec` has another autoreset mode, or its rewards are vectors.
     """
 
-    def __init__(self, vec: KernelVectorEnv) -> None:
+    def __init__(self, vec: KernelVectorEnv, copy: bool = True) -> None:
         if vec.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ParameterError(
                 f"to_sb3: found autoreset_mode={vec.autoreset_mode.value!r}, expected 'SameStep'"
@@ -41,7 +43,7 @@ class SB3VectorEnv(VecEnv):
                 "number a step; the vector is in infos[i]['vector_reward']"
             )
         self.vec = vec
-        vec.copy = True
+        vec.copy = copy
         self._pending: npt.NDArray[np.int64] = np.zeros(vec.num_envs, np.int64)
         self._restart: int | None = None
         self._episode_return = np.zeros(vec.num_envs)
