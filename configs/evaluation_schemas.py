@@ -147,6 +147,7 @@ class SpeedBookConfig:
         peers: folder for the Python environments of other libraries, made where they are
             missing; null: no comparison.
         out: all numbers, as JSON.
+        renew: keep the numbers in `out` and measure only `problems`, and `peers` if given, anew.
         page: Markdown whose part between the marks "measured" is written anew; null: none.
         pictures: folder of the pictures.
     """
@@ -159,6 +160,7 @@ class SpeedBookConfig:
     compile: bool = True
     peers: str | None = None
     out: str = "speed.json"
+    renew: bool = False
     page: str | None = None
     pictures: str = "."
 
@@ -176,7 +178,7 @@ class ThroughputConfig:
         samples: of each side of the comparison with DummyVecEnv, at least 16384.
         n_epochs: of PPO in that comparison, which is made for each of them.
         out: all numbers, as JSON.
-        page: as in `SpeedBookConfig`.
+        renew, page: as in `SpeedBookConfig`.
     """
 
     problems: list[str] | None = None
@@ -187,6 +189,7 @@ class ThroughputConfig:
     samples: int = 65536
     n_epochs: list[int] = field(default_factory=lambda: [1, 3])
     out: str = "throughput.json"
+    renew: bool = False
     page: str | None = None
 
 

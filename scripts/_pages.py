@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.envs.core.files import write_whole
 
-__all__ = ["Page", "table"]
+__all__ = ["Page", "begin_numbers", "made_by", "table"]
 
 
 class Page:
@@ -37,6 +39,33 @@ class Page:
         before, _, rest = self.text.partition(self.begin)
         after = rest.partition(self.end)[2]
         write_whole(self.path, f"{before}{self.begin}\n{part}\n{self.end}{after}")
+
+
+def begin_numbers(out: str, renew: bool, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a command that measures problems will fill: ``meta`` and ``problems``.
+
+    Args:
+        out: where it writes.
+        renew: whether the numbers there are kept and only some measured anew; ``before`` then
+            holds how they were made.
+        meta: provenance of the new ones.
+
+    Raises:
+        ParameterError: there are no numbers to be kept.
+    """
+    if not renew:
+        return {"meta": meta, "problems": {}}
+    try:
+        found: dict[str, Any] = json.loads(Path(out).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"out: {out} has no numbers to be kept: {error}") from None
+    return {**found, "meta": meta, "before": [*found.get("before", []), found["meta"]]}
+
+
+def made_by(found: Mapping[str, Any]) -> str:
+    """Return the commands behind numbers, with their days."""
+    runs = [found["meta"], *reversed(found.get("before", []))]
+    return "; the others by ".join(f"`{run['command']}` ({run['date'][:10]})" for run in runs)
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatchgym._cli import command
-from dispatchgym._pages import Page, table
+from dispatchgym._pages import Page, begin_numbers, made_by, table
 from dispatchgym._peers import REQUIREMENTS
 from dispatchgym.benchmark import make_batch, measure_batch, measure_peers
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
@@ -41,7 +41,7 @@ def main(config: Any) -> None:
     page = None if plain["page"] is None else Page(Path(plain["page"]), "speed")
     console = Console(highlight=False)
     names = plain["problems"] or PROBLEMS
-    found: dict[str, Any] = {"meta": provenance(), "problems": {}}
+    found = begin_numbers(plain["out"], plain["renew"], provenance())
     for name in names:
         found["problems"][name] = _measure_problem(name, plain, console.print)
         write_json(plain["out"], found)  # what comes next may fail
@@ -209,9 +209,9 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     """Return the tables of `docs/performance.md`."""
     machine, versions = found["meta"]["machine"], found["meta"]["versions"]
     parts = [
-        f"`{found['meta']['command']}` on {machine['processor']}, {machine['cores']} cores; "
+        f"{made_by(found)} on {machine['processor']}, {machine['cores']} cores; "
         f"dispatchgym {versions['dispatchgym']}, Python {versions['python']}, numba "
-        f"{versions['numba']}, numpy {versions['numpy']}; {found['meta']['date'][:10]}.",
+        f"{versions['numba']}, numpy {versions['numpy']}.",
         _overview(found["problems"]),
         *(_batches(name, problem) for name, problem in found["problems"].items()),
         _growth(found["problems"]),

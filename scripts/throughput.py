@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatchgym._cli import command
-from dispatchgym._pages import Page, table
+from dispatchgym._pages import Page, begin_numbers, made_by, table
 from dispatchgym.configs.evaluation_schemas import register_evaluation_schemas
 from dispatchgym.envs.core.errors import ParameterError
 
@@ -48,7 +48,7 @@ def main(config: Any) -> None:
         raise ParameterError(f"samples: found {plain['samples']}, expected at least {ROLLOUT}")
     page = None if plain["page"] is None else Page(Path(plain["page"]), "training")
     console = Console(highlight=False)
-    found: dict[str, Any] = {"meta": provenance(), "problems": {}}
+    found = begin_numbers(plain["out"], plain["renew"], provenance())
     for name in plain["problems"] or PROBLEMS:
         measured: dict[str, Any] = {"agents": {}}
         for agent in plain["agents"]:
@@ -290,8 +290,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     shares_heading = ["environment %", "acting %", "learning %", "evaluation %"]
     return "\n\n".join(
         [
-            f"`{found['meta']['command']}` on {machine['processor']}, {machine['cores']} cores; "
-            f"{found['meta']['date'][:10]}.",
+            f"{made_by(found)} on {machine['processor']}, {machine['cores']} cores.",
             table(["problem", "agent", "samples/s", "cores busy", *shares_heading], trained),
             table(
                 ["problem", "epochs", "environments", "samples/s", "times DummyVecEnv"], compared

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dispatchgym._pages import Page, table
+from dispatchgym._pages import Page, begin_numbers, made_by, table
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.speed_book import exponent
 
@@ -58,6 +58,20 @@ def test_a_page_without_its_part_is_refused(tmp_path, text):
 
 def test_tables_have_a_line_under_the_heading():
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_numbers_that_are_not_measured_anew_are_kept_with_their_command(tmp_path):
+    path = str(tmp_path / "numbers.json")
+    first, second = ({"command": name, "date": f"2026-01-0{name}T00:00"} for name in "12")
+    found = begin_numbers(path, False, first)
+    assert made_by(found) == "`1` (2026-01-01)"
+    found["problems"] = {"uam": 1, "soc": 2}
+    (tmp_path / "numbers.json").write_text(json.dumps(found))
+    renewed = begin_numbers(path, True, second)
+    assert renewed["problems"] == {"uam": 1, "soc": 2}
+    assert made_by(renewed) == "`2` (2026-01-02); the others by `1` (2026-01-01)"
+    with pytest.raises(ParameterError, match="no numbers to be kept"):
+        begin_numbers(str(tmp_path / "missing.json"), True, second)
 
 
 @pytest.mark.slow
