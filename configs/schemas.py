@@ -476,7 +476,7 @@ class SelfLabellingConfig:
     samples: int = 128
     temperature: float = 1.0
     loss: str = "rank"
-    trace: float = 0.97
+    trace: float = 0.99
     midway: float = 0.0
     learning_rate: LearningRateConfig = field(
         default_factory=lambda: LearningRateConfig("rex", 1e-3, 1e-5)

@@ -1,4 +1,4 @@
-"""The problems of the suite: what sets one apart from the others, in one module each."""
+"""The problems of the suite: what sets one apart from the others, in one package each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PROBLEMS", "find_problem", "problem_of"]
 
 PROBLEMS = ("job_shop", "vm_rescheduling", "uam", "soc", "edge_offloading", "edge_dag_plan")
-"""Hydra names; each is also the name of a module here."""
+"""Hydra names; each is also the name of a package here."""
 
 
 def find_problem(name: str) -> Problem:

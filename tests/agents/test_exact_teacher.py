@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("ortools")
 
-from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
+from dispatchgym.agents.problems.job_shop.exact_teacher import ExactTeacher, InstancePool
 from dispatchgym.envs.job_shop import make_instance, solve
 
 

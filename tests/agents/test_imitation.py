@@ -9,7 +9,7 @@ from dispatchgym.agents.imitation import (
     label_loss,
     regret_loss,
 )
-from dispatchgym.agents.job_shop_teachers import (
+from dispatchgym.agents.problems.job_shop.teachers import (
     RolloutTeacher,
     ShopRuleTeacher,
     rewards_to_come,

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from dispatchgym.agents.plan_teacher import PlanTeacher
+from dispatchgym.agents.problems.vm_rescheduling.teacher import PlanTeacher
 from dispatchgym.envs.vm_rescheduling import solve
 
 ROWS = 6

@@ -5,10 +5,10 @@ import torch
 
 import dispatchgym.agents
 from dispatchgym.agents.checkpoints import write_checkpoint
-from dispatchgym.agents.job_shop_rollout import RolloutPlayer
 from dispatchgym.agents.players import NetworkPlayer, RulePlayer
 from dispatchgym.agents.policy import Policy, likely_logits
 from dispatchgym.agents.problems import problem_of
+from dispatchgym.agents.problems.job_shop.rollout import RolloutPlayer
 from dispatchgym.agents.runs import Progress, make_checkpoint
 from dispatchgym.envs.core.errors import CheckpointError, ParameterError
 

@@ -6,7 +6,7 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from dispatchgym.agents.job_shop_samples import SampledShops
+from dispatchgym.agents.problems.job_shop.samples import SampledShops
 from dispatchgym.agents.runs import RunFolder
 from dispatchgym.agents.self_labelling import LOSSES, weights_of
 from dispatchgym.agents.training import Trainer

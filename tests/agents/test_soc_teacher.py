@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from dispatchgym.agents.soc_teacher import PlanTeacher
+from dispatchgym.agents.problems.soc.teacher import PlanTeacher
 from dispatchgym.envs.core.errors import ParameterError
 
 ID = "dispatchgym:dispatchgym/SoC-v0"

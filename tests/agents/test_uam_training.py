@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from dispatchgym.agents.checkpoints import read_checkpoint
 from dispatchgym.agents.policy import Policy
+from dispatchgym.agents.problems.uam.teacher import DayTeacher, IndexTeacher
 from dispatchgym.agents.training import Trainer
-from dispatchgym.agents.uam_teacher import DayTeacher, IndexTeacher
 from dispatchgym.configs.schemas import register_schemas
 from dispatchgym.envs.core.errors import ParameterError, ScenarioError
 from dispatchgym.envs.uam import kernel

@@ -9,7 +9,7 @@ from dispatchgym.agents.checkpoints import PolicyFile
 from dispatchgym.agents.entrants import Search, find_entrants
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.problems import find_problem
-from dispatchgym.agents.vm_search import RefinedPolicy, refine
+from dispatchgym.agents.problems.vm_rescheduling.search import RefinedPolicy, refine
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.models import VMReschedulingNetwork
 

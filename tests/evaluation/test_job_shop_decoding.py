@@ -7,10 +7,14 @@ import torch
 from dispatchgym.agents.arena import Arena
 from dispatchgym.agents.checkpoints import PolicyFile
 from dispatchgym.agents.entrants import PlayerEntrant, Search, find_entrants
-from dispatchgym.agents.job_shop_decoding import DecoderEntrant, DecoderPlayer, find_entrant
 from dispatchgym.agents.players import NetworkPlayer
 from dispatchgym.agents.policy import Policy
 from dispatchgym.agents.problems import find_problem
+from dispatchgym.agents.problems.job_shop.decoding import (
+    DecoderEntrant,
+    DecoderPlayer,
+    find_entrant,
+)
 from dispatchgym.envs.core.errors import ParameterError
 from dispatchgym.models import build_network
 

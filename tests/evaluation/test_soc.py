@@ -16,8 +16,12 @@ from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.evaluation import evaluate
 from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.soc import SoCSetting
+from dispatchgym.agents.problems.soc.metrics import (
+    cluster_utilisation,
+    isolated_latency,
+    run_metrics,
+)
 from dispatchgym.agents.scenarios import find_scenarios
-from dispatchgym.agents.soc_metrics import cluster_utilisation, isolated_latency, run_metrics
 from dispatchgym.benchmark import measure_speed
 from dispatchgym.configs.schemas import SoCConfig
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError, ScenarioError

@@ -14,8 +14,8 @@ from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.evaluation import evaluate
 from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.uam import UAMSetting
+from dispatchgym.agents.problems.uam.metrics import day_metrics
 from dispatchgym.agents.scenarios import find_scenarios
-from dispatchgym.agents.uam_metrics import day_metrics
 from dispatchgym.benchmark import measure_speed
 from dispatchgym.configs.schemas import UAMConfig
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError, ScenarioError

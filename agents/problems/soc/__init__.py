@@ -20,9 +20,9 @@ from dispatchgym.agents.problems.base import (
     Scenario,
     Setting,
 )
+from dispatchgym.agents.problems.soc.bounds import lower_bound
+from dispatchgym.agents.problems.soc.metrics import isolated_latency, run_metrics
 from dispatchgym.agents.scenarios import fixed
-from dispatchgym.agents.soc_bounds import lower_bound
-from dispatchgym.agents.soc_metrics import isolated_latency, run_metrics
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.soc.exact import solve
 from dispatchgym.envs.soc.generators import FixedGenerator, generator
@@ -75,7 +75,8 @@ class Judgement:
         valid: whether there is no violation.
         objective: mean latency in microseconds.
         violations: all faults.
-        metrics: see `dispatchgym.agents.soc_metrics`; empty where the schedule is not valid.
+        metrics: see `dispatchgym.agents.problems.soc.metrics`; empty where the schedule is
+            not valid.
     """
 
     valid: bool
@@ -246,7 +247,7 @@ class SoC(Problem):
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
         """Return the search for plans, a rule, or none."""
         from dispatchgym.agents.imitation import RuleTeacher
-        from dispatchgym.agents.soc_teacher import PlanTeacher
+        from dispatchgym.agents.problems.soc.teacher import PlanTeacher
 
         teacher = config.agent.imitation.teacher
         if teacher == "none":

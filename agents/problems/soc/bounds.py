@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatchgym.agents.soc_metrics import isolated_latency
+from dispatchgym.agents.problems.soc.metrics import isolated_latency
 from dispatchgym.envs.core.rng import uniform
 from dispatchgym.envs.soc import kernel
 from dispatchgym.envs.soc.instance import Instance, JobProfile

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from dispatchgym.agents.arena import Episode
 from dispatchgym.agents.entrants import Effort, Entrant, PlayerEntrant, Search
-from dispatchgym.agents.job_shop_rollout import GuidedRollout, RolloutPlayer
 from dispatchgym.agents.problems.base import (
     Level,
     Measure,
@@ -20,6 +19,7 @@ from dispatchgym.agents.problems.base import (
     Scenario,
     Setting,
 )
+from dispatchgym.agents.problems.job_shop.rollout import GuidedRollout, RolloutPlayer
 from dispatchgym.agents.scenarios import fixed
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.core.simulation import check_choice
@@ -232,7 +232,7 @@ class JobShop(Problem):
 
     def policy_entrant(self, policy: Policy, search: Search) -> Entrant | None:
         """Return the entrant of a network whose decisions the kernel can make."""
-        from dispatchgym.agents.job_shop_decoding import find_entrant
+        from dispatchgym.agents.problems.job_shop.decoding import find_entrant
 
         return find_entrant(policy, search)
 
@@ -305,7 +305,7 @@ class JobShop(Problem):
 
     def make_teacher(self, config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
         """Return `rollout`, `exact`, a rule, or none."""
-        from dispatchgym.agents.job_shop_teachers import make_teacher
+        from dispatchgym.agents.problems.job_shop.teachers import make_teacher
 
         return make_teacher(config)
 
@@ -322,7 +322,7 @@ class JobShop(Problem):
 
     def make_sampled_instances(self, config: TrainConfig) -> Sequence[SampledInstances]:
         """Return shops of every scenario of the training, in its mode."""
-        from dispatchgym.agents.job_shop_samples import SampledShops
+        from dispatchgym.agents.problems.job_shop.samples import SampledShops
 
         if config.model.name != "job_shop_encoder":
             raise ParameterError(

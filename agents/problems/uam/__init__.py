@@ -21,7 +21,7 @@ from dispatchgym.agents.problems.base import (
     Scenario,
     Setting,
 )
-from dispatchgym.agents.uam_metrics import day_metrics
+from dispatchgym.agents.problems.uam.metrics import day_metrics
 from dispatchgym.envs.core.errors import EvaluationError, ParameterError
 from dispatchgym.envs.uam.exact import default_grid, is_exact, solve, upper_bound
 from dispatchgym.envs.uam.generators import generator
@@ -79,7 +79,8 @@ class Judgement:
         valid: whether there is no violation.
         objective: profit in dollars.
         violations: all faults.
-        metrics: see `dispatchgym.agents.uam_metrics`; empty where the schedule is not valid.
+        metrics: see `dispatchgym.agents.problems.uam.metrics`; empty where the schedule is
+            not valid.
     """
 
     valid: bool
@@ -234,7 +235,7 @@ class UAM(Problem):
         """Return a rule, a planner whose days are replayed, or none."""
         from dispatchgym.agents.imitation import RuleTeacher
         from dispatchgym.agents.policy import Policy
-        from dispatchgym.agents.uam_teacher import DayTeacher, IndexTeacher
+        from dispatchgym.agents.problems.uam.teacher import DayTeacher, IndexTeacher
 
         settings = config.agent.imitation
         if settings.teacher == "none":

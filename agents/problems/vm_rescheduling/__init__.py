@@ -191,7 +191,7 @@ class VMRescheduling(Problem):
         """Return a rule whose plan is refined by iterated greedy."""
         if search.name != "refine":
             return None
-        from dispatchgym.agents.vm_search import RefinedRule
+        from dispatchgym.agents.problems.vm_rescheduling.search import RefinedRule
 
         return RefinedRule(f"{rule}+refine", rule, search)
 
@@ -199,7 +199,7 @@ class VMRescheduling(Problem):
         """Return a policy whose best plan is refined by iterated greedy."""
         if search.name != "refine":
             return None
-        from dispatchgym.agents.vm_search import RefinedPolicy
+        from dispatchgym.agents.problems.vm_rescheduling.search import RefinedPolicy
 
         return RefinedPolicy(f"{policy.name}+refine", policy, search)
 
@@ -258,7 +258,7 @@ class VMRescheduling(Problem):
         if settings.teacher == "none":
             return None, {}
         if settings.teacher == "plan":
-            from dispatchgym.agents.plan_teacher import PlanTeacher
+            from dispatchgym.agents.problems.vm_rescheduling.teacher import PlanTeacher
 
             return PlanTeacher(settings.iterations, settings.temperature, config.seed), {}
         return RuleTeacher(settings.teacher), {}

@@ -24,7 +24,7 @@ def make_teacher(config: TrainConfig) -> tuple[Teacher | None, dict[str, Any]]:
     if settings.teacher == "rollout":
         return RolloutTeacher(bases, settings.limit, settings.margin), {}
     if settings.teacher == "exact":
-        from dispatchgym.agents.exact_teacher import ExactTeacher, InstancePool
+        from dispatchgym.agents.problems.job_shop.exact_teacher import ExactTeacher, InstancePool
 
         pool = InstancePool.draw(env.scenario, settings.instances)
         teacher = ExactTeacher(pool, env.mode, env.swap, settings.solve_seconds)
