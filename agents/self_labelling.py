@@ -19,11 +19,13 @@ beginning in common (`midway`): what sets them apart is then the doing of fewer 
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dispatchgym.agents.credit import advantages
 from dispatchgym.agents.learner import Learner, new_network
@@ -159,20 +161,35 @@ class SelfLabellingLearner(Learner):
     phase = "self_labelling"
 
     def __init__(self, trainer: Trainer) -> None:
-        """Build the network."""
+        """Build the network, and a student whose weights it averages."""
         network = new_network(trainer)
-        super().__init__(trainer, network, network)
+        super().__init__(trainer, network, copy.deepcopy(network))
+        self.resumed = False
         check_loss(trainer.config)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is needed to go on: the optimiser and the student."""
+        student = {f"student.{key}": value for key, value in self.student.state_dict().items()}
+        return super().state() | student
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        super().restore(state)
+        keys = self.student.state_dict()
+        self.student.load_state_dict({key: state[f"student.{key}"] for key in keys})
+        self.resumed = True
 
     def prepare(self) -> None:
         """Find the instances and compile what plays them."""
         trainer = self.trainer
+        if not self.resumed:  # the run may begin with another's network
+            self.student.load_state_dict(self.network.state_dict())
         self.rng = np.random.default_rng([trainer.config.seed, trainer.progress.updates])
         self.instances = trainer.problem.make_sampled_instances(trainer.config)
         for instances in self.instances:
             instances.draw(self.rng)
-            instances.advance(self.network, self.rng, 1.0)
-            instances.sample(self.network, 2, 1.0)
+            instances.advance(self.student, self.rng, 1.0)
+            instances.sample(self.student, 2, 1.0)
 
     def learn(self) -> None:
         """Learn from one scenario after the other until the budget is spent."""
@@ -191,18 +208,27 @@ class SelfLabellingLearner(Learner):
         agent, logger = self.trainer.config.agent, self.trainer.logger
         instances.draw(self.rng)
         if self.rng.random() < agent.midway:
-            instances.advance(self.network, self.rng, agent.temperature)
+            instances.advance(self.student, self.rng, agent.temperature)
         progress = agent.loss == "advantage"
-        plays = instances.sample(self.network, agent.samples, agent.temperature, progress)
+        plays = instances.sample(self.student, agent.samples, agent.temperature, progress)
         self.optimizer.zero_grad()
-        likelihood = instances.ascend(self.network, weights_of(agent.loss, plays, agent.trace))
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), agent.max_grad_norm)
+        likelihood = instances.ascend(self.student, weights_of(agent.loss, plays, agent.trace))
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), agent.max_grad_norm)
         self.optimizer.step()
+        self._average(agent.average)
         least = plays.makespans.min(axis=1)
         logger.record_mean("self_labelling/loss", -likelihood / len(least))
         # Sample 0 is the greedy play.
         logger.record_mean("self_labelling/greedy", float(np.mean(plays.makespans[:, 0] / least)))
         return int(plays.lengths.sum())
+
+    def _average(self, kept: float) -> None:
+        """Let the network follow the student: its average moves less than single steps do."""
+        with torch.no_grad():
+            for mean, last in zip(
+                self.network.parameters(), self.student.parameters(), strict=True
+            ):
+                mean.lerp_(last, 1.0 - kept)
 
 
 def check_loss(config: TrainConfig) -> None:
@@ -222,7 +248,11 @@ def check_loss(config: TrainConfig) -> None:
     ):
         if value < least:
             raise ParameterError(f"agent.{name}: found {value}, expected at least {least}")
-    for name, share in (("midway", agent.midway), ("trace", agent.trace)):
+    for name, share in (
+        ("average", agent.average),
+        ("midway", agent.midway),
+        ("trace", agent.trace),
+    ):
         if not 0 <= share <= 1:
             raise ParameterError(f"agent.{name}: found {share}, expected a share, 0 to 1")
     if not agent.temperature > 0:

@@ -465,6 +465,8 @@ class SelfLabellingConfig:
         temperature: of the random choices in these plays.
         loss: what a play teaches: `rank`, `best`, `bopo` or `advantage`.
         trace: with `advantage`, the share of the credit that goes on to the decision before.
+        average: share of its weights that the network which acts and is kept holds on to at a
+            step of the student, 0 to 1; 0: it is the student.
         midway: share of the updates whose plays begin at some decision of a random play.
         learning_rate: over the whole training.
         max_grad_norm: longest gradient of a step.
@@ -477,6 +479,7 @@ class SelfLabellingConfig:
     temperature: float = 1.0
     loss: str = "rank"
     trace: float = 0.99
+    average: float = 0.95
     midway: float = 0.0
     learning_rate: LearningRateConfig = field(
         default_factory=lambda: LearningRateConfig("rex", 1e-3, 1e-5)

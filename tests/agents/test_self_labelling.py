@@ -5,6 +5,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.agents.problems.job_shop.samples import SampledShops
 from dispatchgym.agents.runs import RunFolder
@@ -147,8 +148,25 @@ def test_a_run_is_trained_evaluated_and_resumed(tmp_path, mode):
     second = Trainer(longer, folder, silent)
     assert second.progress.updates == first.progress.updates > 0
     assert second.evaluate_now()["objective"] == history[-1]["objective"]
+    one, other = first.learner.student.state_dict(), second.learner.student.state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in one)
     second.run()
     assert second.progress.decisions >= 6000 > first.progress.decisions
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_network_follows_its_student(tmp_path, average):
+    trainer = Trainer(config(tmp_path, f"agent.average={average}"), None, silent)
+    before = parameters_to_vector(trainer.learner.network.parameters()).clone()
+    trainer.run()
+    after, student = (
+        parameters_to_vector(part.parameters())
+        for part in (trainer.learner.network, trainer.learner.student)
+    )
+    if average == 0.0:
+        assert torch.equal(after, student)
+    else:
+        assert 0 < (after - before).norm() < (student - before).norm()
 
 
 @pytest.mark.parametrize(
@@ -159,6 +177,7 @@ def test_a_run_is_trained_evaluated_and_resumed(tmp_path, mode):
             r"agent\.loss: found 'worst', expected one of rank, best, bopo, advantage",
         ),
         ("agent.samples=1", r"agent\.samples: found 1, expected at least 2"),
+        ("agent.average=-1", r"agent\.average: found -1"),
         ("agent.midway=1.5", r"agent\.midway: found 1\.5, expected a share"),
         ("agent.temperature=0", r"agent\.temperature: found 0"),
         ("agent.instances=0", r"agent\.instances: found 0"),
