@@ -270,9 +270,9 @@ class KernelVectorEnv(VectorEnv[dict[str, Any], npt.NDArray[Any], npt.NDArray[An
             return
         buffers = self.simulation.final_observations
         last = np.empty(self.num_envs, object)
-        for lane in np.flatnonzero(ended):
-            row = {key: buffer[lane] for key, buffer in buffers.items()}
-            last[lane] = self._kept(row)
+        rows = zip(*(buffer[ended] for buffer in buffers.values()), strict=True)
+        for lane, row in zip(np.flatnonzero(ended).tolist(), rows, strict=True):
+            last[lane] = dict(zip(buffers, row, strict=True))
         mask = self._kept({"action_mask": buffers["action_mask"]})
         final_info: dict[str, Any] = {}
         _merge(final_info, {**mask, **final}, ended)

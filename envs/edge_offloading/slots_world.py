@@ -244,14 +244,13 @@ class SlotWorld(World):
     def final_infos(self, ended: BoolArray) -> dict[str, Any]:
         """Return the results of the lanes that ended."""
         outcome = self._outcome
-        finished = outcome.scalar[:, kernel.STATUS] == kernel.FINISHED
-        objective = outcome.total[:, [kernel.DELAY, kernel.ENERGY]]
-        objective[~finished] = np.nan
+        objective = outcome.total[:, kernel.DELAY : kernel.ENERGY + 1].copy()
+        objective[outcome.scalar[:, kernel.STATUS] != kernel.FINISHED] = np.nan
         sent = outcome.scalar[:, kernel.PLACED]
         columns = dict(zip(_SCHEDULE, np.empty((len(_SCHEDULE), self._lanes), object), strict=True))
         for lane in np.flatnonzero(ended).tolist():
             schedule = _columns(outcome.sent[lane, : sent[lane]])
-            for column, values in zip(columns.values(), schedule.values(), strict=True):
+            for column, values in zip(columns.values(), schedule, strict=True):
                 column[lane] = values
         return {
             "objective": objective,
@@ -271,7 +270,7 @@ class SlotWorld(World):
         scalar, total = self.state.scalar[lane], self.state.total[lane]
         sent = self.state.sent[lane, : scalar[kernel.PLACED]]
         return {
-            **_columns(sent),
+            **dict(zip(_SCHEDULE, _columns(sent), strict=True)),
             "objective": total[[kernel.DELAY, kernel.ENERGY]],
             "preference": self._buffers.vector.preference[lane].copy(),
             "seed": scalar[kernel.SEED],
@@ -298,9 +297,8 @@ class SlotWorld(World):
         return picture(self.instance(lane), self.schedule(lane), now)
 
 
-def _columns(sent: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
-    """Return private copies of the columns of a schedule."""
+def _columns(sent: npt.NDArray[np.float64]) -> list[npt.NDArray[Any]]:
+    """Return private copies of the columns of a schedule, in the order of `_SCHEDULE`."""
     rows = list(sent.T.copy())
-    columns: dict[str, npt.NDArray[Any]] = {name: rows[row] for name, row in _SCHEDULE.items()}
-    columns["server"] = columns["server"].astype(np.int64)
-    return columns
+    server, *others = (rows[row] for row in _SCHEDULE.values())
+    return [server.astype(np.int64), *others]
