@@ -254,7 +254,7 @@ def _samples_per_second(make: Callable[[], Any], samples: int) -> float:
     model = make()
     model.learn(ROLLOUT)
     begin = time.perf_counter()
-    model.learn(samples)
+    model.learn(samples, reset_num_timesteps=False)  # episodes go on
     spent = time.perf_counter() - begin
     model.env.close()
     return -(-samples // ROLLOUT) * ROLLOUT / spent
