@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import split
 from dispatchgym.envs.edge_offloading import layout
 from dispatchgym.envs.edge_offloading.draw import (
     CYCLES,
@@ -62,7 +63,7 @@ from dispatchgym.envs.edge_offloading.kernel import (
 from dispatchgym.envs.edge_offloading.layout import MEGABIT, compiled
 from dispatchgym.envs.edge_offloading.slots_world import SlotWorld
 
-__all__ = ["FEATURES", "IndexEpisodes", "Plan", "index_actions", "num_weights"]
+__all__ = ["FEATURES", "IndexEpisodes", "Plan", "index_actions"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,36 +83,6 @@ SHARED = 19
  EXTRA_DELAY, JOULES, WORK_LEFT, DELAY_LEFT, PREFERRED_WORK, PREFERRED_CLOUD, SIZED_WORK,
  SIZED_CLOUD) = range(19, 37)  # fmt: skip
 FEATURES = 37
-
-
-class Weights(NamedTuple):
-    """Weights of C candidates with H rectified units.
-
-    Attributes:
-        direct: float64 (C, FEATURES). hidden: float64 (C, H, FEATURES). bias, out: float64 (C, H).
-    """
-
-    direct: FloatArray
-    hidden: FloatArray
-    bias: FloatArray
-    out: FloatArray
-
-
-def num_weights(hidden: int) -> int:
-    """Return the number of weights: direct (F), hidden (hidden, F), bias and output (hidden)."""
-    return FEATURES + hidden * (FEATURES + 2)
-
-
-def split(vectors: FloatArray) -> Weights:
-    """Return candidates (C, W), each in the order of `num_weights`, as the kernel reads them."""
-    count, hidden = len(vectors), (vectors.shape[1] - FEATURES) // (FEATURES + 2)
-    bias = FEATURES * (hidden + 1)
-    return Weights(
-        np.ascontiguousarray(vectors[:, :FEATURES]),
-        np.ascontiguousarray(vectors[:, FEATURES:bias].reshape(count, hidden, FEATURES)),
-        np.ascontiguousarray(vectors[:, bias : bias + hidden]),
-        np.ascontiguousarray(vectors[:, bias + hidden :]),
-    )
 
 
 @compiled
@@ -321,9 +292,9 @@ def index_actions(simulation: Any, weights: FloatArray) -> npt.NDArray[np.int64]
 
     Args:
         simulation: of independent tasks, with rewards in the scale of the context.
-        weights: float64 (W,), in the order of `num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
     """
-    found = split(np.asarray(weights, np.float64)[None])
+    found = split(np.asarray(weights, np.float64)[None], FEATURES)
     actions = np.empty(simulation.num_lanes, np.int64)
     state = simulation.world.state
     servers = state.server.shape[1]
@@ -389,12 +360,12 @@ class IndexEpisodes:
         """Return (N, 2) delay in seconds and energy in joules of what a plan names.
 
         Args:
-            candidates: (C, W), each in the order of `num_weights`.
+            candidates: (C, W), each in the order of `envs.core.index_weights`.
             plan: what is played.
         """
         objectives = np.empty((len(plan.lane), 2))
         self.decisions += play_plan(
-            self._world.state, self._trial, plan, split(candidates), self._rows,
+            self._world.state, self._trial, plan, split(candidates, FEATURES), self._rows,
             self._exponents, objectives,
         )  # fmt: skip
         return objectives

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dispatchgym.envs.core.index_weights import split
 from dispatchgym.envs.job_shop.decoder import (
     FEATURES,
     PROGRESS,
@@ -22,7 +23,6 @@ from dispatchgym.envs.job_shop.decoder import (
 )
 from dispatchgym.envs.job_shop.env import JobShopSimulation
 from dispatchgym.envs.job_shop.index import FEATURES as INDEX_FEATURES
-from dispatchgym.envs.job_shop.index import split
 from dispatchgym.envs.job_shop.kernel import (
     DURATION,
     FINISHED,
@@ -42,10 +42,12 @@ def index_decoder(weights: npt.NDArray[np.float64], shape: tuple[int, int, int])
     """Return an index policy as a decoder.
 
     Args:
-        weights: float64 (W,), in the order of `dispatchgym.envs.job_shop.index.num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
         shape: numbers of shops, jobs and operations.
     """
-    direct, hidden, bias, out = (part[0].astype(np.float32) for part in split(weights[None]))
+    direct, hidden, bias, out = (
+        part[0].astype(np.float32) for part in split(weights[None], INDEX_FEATURES)
+    )
     padded = np.zeros((FEATURES, len(bias)), np.float32)
     padded[:INDEX_FEATURES] = hidden.T
     return Decoder(

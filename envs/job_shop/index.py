@@ -9,13 +9,14 @@ millisecond, which is what makes it possible to improve the weights by playing
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import split
 from dispatchgym.envs.job_shop.env import CANDIDATE_COLUMNS, JobShopSimulation
 from dispatchgym.envs.job_shop.kernel import (
     DECISIONS,
@@ -35,42 +36,12 @@ from dispatchgym.envs.job_shop.kernel import (
     show_candidate,
 )
 
-__all__ = ["FEATURES", "IndexShops", "Weights", "index_actions", "num_weights", "split"]
+__all__ = ["FEATURES", "IndexShops", "index_actions"]
 
 FloatArray = npt.NDArray[np.float64]
 
 FEATURES = CANDIDATE_COLUMNS
 """What is known of a candidate: the columns of the observation's `candidates`."""
-
-
-class Weights(NamedTuple):
-    """Weights of C candidates with H rectified units.
-
-    Attributes:
-        direct: float64 (C, FEATURES). hidden: float64 (C, H, FEATURES). bias, out: float64 (C, H).
-    """
-
-    direct: FloatArray
-    hidden: FloatArray
-    bias: FloatArray
-    out: FloatArray
-
-
-def num_weights(hidden: int) -> int:
-    """Return the number of weights: direct (F), hidden (hidden, F), bias and output (hidden)."""
-    return FEATURES + hidden * (FEATURES + 2)
-
-
-def split(vectors: FloatArray) -> Weights:
-    """Return candidates (C, W), each in the order of `num_weights`, as the kernel reads them."""
-    count, hidden = len(vectors), (vectors.shape[1] - FEATURES) // (FEATURES + 2)
-    bias = FEATURES * (hidden + 1)
-    return Weights(
-        np.ascontiguousarray(vectors[:, :FEATURES]),
-        np.ascontiguousarray(vectors[:, FEATURES:bias]).reshape(count, hidden, FEATURES),
-        np.ascontiguousarray(vectors[:, bias : bias + hidden]),
-        np.ascontiguousarray(vectors[:, bias + hidden :]),
-    )
 
 
 @inlined
@@ -162,11 +133,11 @@ def index_actions(simulation: JobShopSimulation, weights: FloatArray) -> npt.NDA
 
     Args:
         simulation: the episodes, by the scheme "event".
-        weights: float64 (W,), in the order of `num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
     """
     actions = np.empty(simulation.num_lanes, np.int64)
     row = np.zeros(FEATURES, np.float32)
-    choose(simulation.state, split(np.asarray(weights, np.float64)[None]), row, actions)
+    choose(simulation.state, split(np.asarray(weights, np.float64)[None], FEATURES), row, actions)
     return actions
 
 
@@ -210,7 +181,7 @@ class IndexShops:
         """
         scores = np.empty((len(self._rows), len(candidates)))
         self.decisions += play_shops(
-            self._simulation.state, self._trial, split(candidates), self._rows, scores
+            self._simulation.state, self._trial, split(candidates, FEATURES), self._rows, scores
         )
         mean: FloatArray = scores.mean(axis=0)
         return mean

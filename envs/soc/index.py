@@ -8,13 +8,14 @@ what makes it possible to improve the weights by playing (`dispatchgym.agents.ev
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import Weights, split
 from dispatchgym.envs.soc.env import SoCSimulation
 from dispatchgym.envs.soc.kernel import (
     DECISIONS,
@@ -38,7 +39,7 @@ from dispatchgym.envs.soc.kernel import (
 from dispatchgym.envs.soc.observation import NUM_JOB_FEATURES, Observation, observe
 from dispatchgym.envs.soc.outlook import NUM_OUTLOOK_COLUMNS
 
-__all__ = ["FEATURES", "FINISH_FEATURE", "SCALES", "IndexRuns", "index_actions", "num_weights"]
+__all__ = ["FEATURES", "FINISH_FEATURE", "SCALES", "IndexRuns", "index_actions"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -57,35 +58,11 @@ FEATURES = len(SCALES)
 """What is known of a placement: of `outlook`, `task_pe`, `task_x`, `job_x`, `pe_x`, `global_x`."""
 
 
-class Weights(NamedTuple):
-    """Weights of C candidates with H rectified units, for numbers as the observation has them.
-
-    Attributes:
-        direct: float64 (C, FEATURES). hidden: float64 (C, FEATURES, H). bias, out: float64 (C, H).
-    """
-
-    direct: FloatArray
-    hidden: FloatArray
-    bias: FloatArray
-    out: FloatArray
-
-
-def num_weights(hidden: int) -> int:
-    """Return the number of weights: direct (F), hidden (hidden, F), bias and output (hidden)."""
-    return FEATURES + hidden * (FEATURES + 2)
-
-
-def split(vectors: FloatArray) -> Weights:
-    """Return candidates (C, W), each in the order of `num_weights`, as the kernel reads them."""
-    count, hidden = len(vectors), (vectors.shape[1] - FEATURES) // (FEATURES + 2)
-    bias = FEATURES * (hidden + 1)
-    matrices = vectors[:, FEATURES:bias].reshape(count, hidden, FEATURES).transpose(0, 2, 1)
-    return Weights(
-        vectors[:, :FEATURES] * SCALES,
-        np.ascontiguousarray(matrices * SCALES[:, None]),
-        np.ascontiguousarray(vectors[:, bias : bias + hidden]),
-        np.ascontiguousarray(vectors[:, bias + hidden :]),
-    )
+def scaled(vectors: FloatArray) -> Weights:
+    """Return policies (C, W) for numbers as the observation has them, units last."""
+    direct, hidden, bias, out = split(vectors, FEATURES)
+    matrices = np.ascontiguousarray(hidden.transpose(0, 2, 1) * SCALES[:, None])
+    return Weights(direct * SCALES, matrices, bias, out)
 
 
 @compiled
@@ -221,9 +198,9 @@ def index_actions(simulation: SoCSimulation, weights: FloatArray) -> npt.NDArray
 
     Args:
         simulation: the episodes, with their observations up to date; mode "commit_ready".
-        weights: float64 (W,), in the order of `num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
     """
-    found = split(np.asarray(weights, np.float64)[None])
+    found = scaled(np.asarray(weights, np.float64)[None])
     actions = np.empty(simulation.num_lanes, np.int64)
     observation = Observation(**simulation.observations)
     row, units = np.zeros(FEATURES, np.float32), np.zeros(found.bias.shape[1])
@@ -270,7 +247,7 @@ class IndexRuns:
 
         It is counted for each job that finishes, so that those which do not make it worse.
         """
-        weights = split(candidates)
+        weights = scaled(candidates)
         times = np.empty((len(self._rows), len(candidates) + 1))
         units = np.zeros((len(self._rows), weights.bias.shape[1]))
         self.decisions += play_runs(

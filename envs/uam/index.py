@@ -37,17 +37,12 @@ from dispatchgym.envs.uam.kernel import (
     shown_demand,
 )
 
-__all__ = ["FEATURES", "IndexDays", "index_actions", "index_judgements", "num_weights"]
+__all__ = ["FEATURES", "IndexDays", "index_actions", "index_judgements"]
 
 FloatArray = npt.NDArray[np.float64]
 
 FEATURES = LEG_COLUMNS + DECISION_COLUMNS
 """What is known of an action: a row of `legs`, followed by `decision`."""
-
-
-def num_weights(hidden: int) -> int:
-    """Return the number of weights: direct (F), hidden (hidden, F), bias and output (hidden)."""
-    return FEATURES + hidden * (FEATURES + 2)
 
 
 @compiled
@@ -56,7 +51,7 @@ def index_of(row: npt.NDArray[np.float32], weights: FloatArray) -> float:
 
     Args:
         row: float32 (F,), what is known of it.
-        weights: in the order of `num_weights`.
+        weights: in the order of `envs.core.index_weights`.
     """
     hidden = (weights.size - FEATURES) // (FEATURES + 2)
     bias = FEATURES + hidden * FEATURES
@@ -175,7 +170,7 @@ def index_actions(state: State, weights: FloatArray) -> npt.NDArray[np.int64]:
 
     Args:
         state: the days.
-        weights: float64 (W,), in the order of `num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
     """
     actions = np.empty(len(state.scalar), np.int64)
     choose(state, np.asarray(weights, np.float64), np.zeros(FEATURES, np.float32), actions)
@@ -189,7 +184,7 @@ def index_judgements(
 
     Args:
         simulation: the days; they stay as they are.
-        weights: float64 (W,), in the order of `num_weights`.
+        weights: float64 (W,), in the order of `envs.core.index_weights`.
 
     Returns:
         float64 (B, N) index of each action, minus infinity where it is illegal; float64 (B,)

@@ -5,7 +5,8 @@ import pytest
 
 from dispatchgym.agents.edge_fronts import POINTS, FrontGround
 from dispatchgym.agents.pareto import hypervolume, normalise
-from dispatchgym.envs.edge_offloading.index import ONE, Plan, num_weights
+from dispatchgym.envs.core.index_weights import num_weights
+from dispatchgym.envs.edge_offloading.index import FEATURES, ONE, Plan
 
 SEEDS = np.arange(300, 312)
 
@@ -40,7 +41,7 @@ def test_the_box_is_that_of_the_tables(ground):
 
 def test_slopes_are_those_of_the_hypervolume(ground):
     nobody = np.zeros(len(ground._lane), np.int64)
-    weights = np.zeros((1, num_weights(1)))
+    weights = np.zeros((1, num_weights(FEATURES, 1)))
     played = ground.episodes.play(weights, Plan(ground._lane, ground._preference, nobody))
     played = played.reshape(POINTS, len(SEEDS), 2)
     slopes, whole = ground._slopes(played), volume(ground, played)
@@ -56,7 +57,7 @@ def test_slopes_are_those_of_the_hypervolume(ground):
 
 def test_a_change_is_scored_by_what_it_does_to_its_own_episode(ground):
     count = POINTS * len(SEEDS)
-    change = np.zeros(num_weights(1))
+    change = np.zeros(num_weights(FEATURES, 1))
     change[ONE] = 0.4  # delays count for more, whatever the preference
     candidates = np.concatenate([np.tile(change, (count, 1)), np.tile(-change, (count, 1))])
     before = ground.decisions
@@ -73,7 +74,7 @@ def test_a_change_is_scored_by_what_it_does_to_its_own_episode(ground):
 
 
 def test_unchanged_weights_add_nothing(ground):
-    assert ground.scores(np.zeros((1, num_weights(2))))[0] == 0.0
+    assert ground.scores(np.zeros((1, num_weights(FEATURES, 2))))[0] == 0.0
 
 
 def test_episodes_are_drawn_anew(ground):

@@ -6,9 +6,10 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import num_weights
 from dispatchgym.envs.edge_offloading import kernel
 from dispatchgym.envs.edge_offloading.env import EdgeOffloadingVectorEnv
-from dispatchgym.envs.edge_offloading.index import IndexEpisodes, Plan, index_actions, num_weights
+from dispatchgym.envs.edge_offloading.index import FEATURES, IndexEpisodes, Plan, index_actions
 from dispatchgym.models.edge_offloading_index import EdgeOffloadingIndexNetwork
 
 SCENARIOS = ["gmorl", "gmorl_radio-test", "gmorl_hard"]
@@ -46,7 +47,7 @@ def logits_of(network, vec):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_weights_of_the_kernel_are_the_parameters_of_the_network(network, scenario):
     weights, vec, same = weights_of(network), batch(scenario, 6), 0
-    assert len(weights) == num_weights(5)
+    assert len(weights) == num_weights(FEATURES, 5)
     for _ in range(60):
         logits, actions = logits_of(network, vec), index_actions(vec.simulation, weights)
         chosen = logits[np.arange(6), actions]

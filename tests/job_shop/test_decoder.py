@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from dispatchgym.envs.core.index_weights import num_weights
 from dispatchgym.envs.job_shop import kernel, validate
 from dispatchgym.envs.job_shop.decoding import DecoderShops, index_decoder
 from dispatchgym.envs.job_shop.env import JobShopSimulation
-from dispatchgym.envs.job_shop.index import index_actions, num_weights
+from dispatchgym.envs.job_shop.index import FEATURES, index_actions
 from dispatchgym.models.job_shop_encoder import JobShopEncoder
 
 MODES = {
@@ -176,7 +177,7 @@ def test_rollouts_do_not_see_shutdowns_to_come(network):
 
 @pytest.mark.parametrize("mode", ["classic", "blocking", "interrupting"])
 def test_an_index_policy_is_a_decoder(mode):
-    weights = 0.5 * np.random.default_rng(2).standard_normal(num_weights(5))
+    weights = 0.5 * np.random.default_rng(2).standard_normal(num_weights(FEATURES, 5))
     simulation = begun(mode, observation="jobs")
     shops = DecoderShops(simulation)
     decoder = index_decoder(weights, shops.machines.shape)

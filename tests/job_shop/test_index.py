@@ -6,9 +6,10 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import num_weights
 from dispatchgym.envs.job_shop import kernel
 from dispatchgym.envs.job_shop.env import JobShopSimulation
-from dispatchgym.envs.job_shop.index import IndexShops, index_actions, num_weights
+from dispatchgym.envs.job_shop.index import FEATURES, IndexShops, index_actions
 from dispatchgym.models.job_shop_index import JobShopIndexNetwork
 
 MODES = {
@@ -55,7 +56,7 @@ def logits_of(network, simulation):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_weights_of_the_kernel_are_the_parameters_of_the_network(network, weights, mode):
-    assert len(weights) == num_weights(5)
+    assert len(weights) == num_weights(FEATURES, 5)
     simulation, waits = begun(mode, 8), 0
     for _ in range(40):
         running = ~simulation.terminated

@@ -6,9 +6,10 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import num_weights
 from dispatchgym.envs.soc import kernel
 from dispatchgym.envs.soc.env import SoCSimulation
-from dispatchgym.envs.soc.index import IndexRuns, index_actions, num_weights
+from dispatchgym.envs.soc.index import FEATURES, IndexRuns, index_actions
 from dispatchgym.models.soc_index import SoCIndexNetwork
 
 SCENARIO = "top3-p5-q4-noise20-h1500"
@@ -51,7 +52,7 @@ def time_in_system(simulation):
 
 @pytest.mark.parametrize("scenario", [SCENARIO, "bal16-mix6-s50"])
 def test_weights_of_the_kernel_are_the_parameters_of_the_network(network, weights, scenario):
-    assert len(weights) == num_weights(5)
+    assert len(weights) == num_weights(FEATURES, 5)
     simulation, everyone = begun(scenario, 6), np.ones(6, bool)
     for _ in range(40):
         logits = logits_of(network, simulation)

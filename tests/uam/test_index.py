@@ -6,8 +6,9 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.envs.core.errors import ParameterError
+from dispatchgym.envs.core.index_weights import num_weights
 from dispatchgym.envs.uam.env import UAMFleetSimulation
-from dispatchgym.envs.uam.index import IndexDays, index_actions, index_judgements, num_weights
+from dispatchgym.envs.uam.index import FEATURES, IndexDays, index_actions, index_judgements
 from dispatchgym.models.uam import UAMIndexNetwork
 
 SCENARIO = "uam-3-6x6-14-storm"
@@ -51,7 +52,7 @@ def logits_of(network, simulation):
 
 
 def test_weights_of_the_kernel_are_the_parameters_of_the_network(network, weights):
-    assert len(weights) == num_weights(5)
+    assert len(weights) == num_weights(FEATURES, 5)
     simulation = begun(SCENARIO, 12)
     for decisions in (0, 30, 30):
         play_on(simulation, weights, decisions)
