@@ -10,11 +10,8 @@ log-likelihood that then grows:
 | `rank` | falls with the logarithm of its rank among the plays of the instance, negative for the |
 | | worse half: every play counts (weights of Hansen's CMA-ES, arXiv 1604.00772, less 1 / S) |
 | `bopo` | of preferences for the best over others by Liao et al., ICML 2025, arXiv 2503.07580 |
-| `advantage` | of each decision by itself: what it gained (`dispatchgym.agents.credit`); the mean |
-| | play gets better, not only the best of many |
 
-Each is divided by the number of its decisions, so that sizes count alike. Plays may have their
-beginning in common (`midway`): what sets them apart is then the doing of fewer decisions.
+Each is divided by the number of its decisions, so that sizes count alike.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dispatchgym.agents.credit import advantages
 from dispatchgym.agents.learner import Learner, new_network
 from dispatchgym.agents.schedules import rate_of
 from dispatchgym.envs.core.errors import ParameterError
@@ -40,7 +36,7 @@ __all__ = ["LOSSES", "SampledInstances", "SelfLabellingLearner", "weights_of"]
 
 FloatArray = NDArray[np.float64]
 
-LOSSES = ("rank", "best", "bopo", "advantage")
+LOSSES = ("rank", "best", "bopo")
 """Names of what plays teach."""
 
 
@@ -51,7 +47,6 @@ class Sampled(Protocol):
         makespans: float64 (B, S), the cost of each, infinite where it did not end.
         likelihoods: float64 (B, S), log-probability of all decisions together.
         lengths: int64 (B, S), number of decisions.
-        progress: float32 (B, S, T, F), how plays stood before each decision.
     """
 
     @property
@@ -60,8 +55,6 @@ class Sampled(Protocol):
     def likelihoods(self) -> FloatArray: ...
     @property
     def lengths(self) -> NDArray[np.int64]: ...
-    @property
-    def progress(self) -> NDArray[np.float32]: ...
 
 
 class SampledInstances(Protocol):
@@ -71,14 +64,8 @@ class SampledInstances(Protocol):
         """Take other instances, never those of evaluations."""
         ...
 
-    def advance(self, network: Any, rng: np.random.Generator, temperature: float) -> None:
-        """Play every instance on to some decision of a random play; later plays begin there."""
-        ...
-
-    def sample(
-        self, network: Any, samples: int, temperature: float, progress: bool = False
-    ) -> Sampled:
-        """Play every instance several times with a network; tell progress on the way if asked."""
+    def sample(self, network: Any, samples: int, temperature: float) -> Sampled:
+        """Play every instance several times with a network."""
         ...
 
     def ascend(self, network: Any, weights: FloatArray) -> float:
@@ -90,18 +77,10 @@ class SampledInstances(Protocol):
         ...
 
 
-def weights_of(loss: str, plays: Sampled, trace: float = 1.0) -> FloatArray:
-    """Return the weights of plays by one of `LOSSES`; those that did not end have none.
-
-    Returns:
-        float64 (B, S); for `advantage` (B, S, T), of their decisions.
-    """
-    ended = np.isfinite(plays.makespans)
-    if loss == "advantage":
-        return np.stack(
-            [_advantages(plays, shop, ended[shop], trace) for shop in range(len(ended))]
-        )
+def weights_of(loss: str, plays: Sampled) -> FloatArray:
+    """Return (B, S) the weights of plays by one of `LOSSES`; those that did not end have none."""
     weights = {"best": _best, "rank": _ranks, "bopo": _preferences}[loss](plays)
+    ended = np.isfinite(plays.makespans)
     # Of instances whose plays are all alike there is nothing to learn.
     useful = ended.any(axis=1) & (plays.makespans.max(axis=1) > plays.makespans.min(axis=1))
     return np.where(ended & useful[:, None], weights, 0.0)
@@ -146,15 +125,6 @@ def _preferences(plays: Sampled) -> FloatArray:
     return weights
 
 
-def _advantages(plays: Sampled, shop: int, ended: NDArray[np.bool_], trace: float) -> FloatArray:
-    weights = np.zeros(plays.progress.shape[1:3])
-    costs, lengths = plays.makespans[shop, ended], plays.lengths[shop, ended]
-    if len(costs) > 1 and costs.min() < costs.max():
-        found = advantages(costs, lengths, plays.progress[shop, ended], trace)
-        weights[ended] = found / (costs.std() * len(ended) * lengths.mean())
-    return weights
-
-
 class SelfLabellingLearner(Learner):
     """A network that learns from its own best plays; see the module."""
 
@@ -188,7 +158,6 @@ class SelfLabellingLearner(Learner):
         self.instances = trainer.problem.make_sampled_instances(trainer.config)
         for instances in self.instances:
             instances.draw(self.rng)
-            instances.advance(self.student, self.rng, 1.0)
             instances.sample(self.student, 2, 1.0)
 
     def learn(self) -> None:
@@ -207,12 +176,9 @@ class SelfLabellingLearner(Learner):
         """Play a batch of instances and take a step; return the decisions played."""
         agent, logger = self.trainer.config.agent, self.trainer.logger
         instances.draw(self.rng)
-        if self.rng.random() < agent.midway:
-            instances.advance(self.student, self.rng, agent.temperature)
-        progress = agent.loss == "advantage"
-        plays = instances.sample(self.student, agent.samples, agent.temperature, progress)
+        plays = instances.sample(self.student, agent.samples, agent.temperature)
         self.optimizer.zero_grad()
-        likelihood = instances.ascend(self.student, weights_of(agent.loss, plays, agent.trace))
+        likelihood = instances.ascend(self.student, weights_of(agent.loss, plays))
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), agent.max_grad_norm)
         self.optimizer.step()
         self._average(agent.average)
@@ -248,13 +214,8 @@ def check_loss(config: TrainConfig) -> None:
     ):
         if value < least:
             raise ParameterError(f"agent.{name}: found {value}, expected at least {least}")
-    for name, share in (
-        ("average", agent.average),
-        ("midway", agent.midway),
-        ("trace", agent.trace),
-    ):
-        if not 0 <= share <= 1:
-            raise ParameterError(f"agent.{name}: found {share}, expected a share, 0 to 1")
+    if not 0 <= agent.average <= 1:
+        raise ParameterError(f"agent.average: found {agent.average}, expected a share, 0 to 1")
     if not agent.temperature > 0:
         raise ParameterError(
             f"agent.temperature: found {agent.temperature}, expected a number above 0"

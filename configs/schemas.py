@@ -463,11 +463,9 @@ class SelfLabellingConfig:
         instances: how many are played in an update.
         samples: plays of each of them, the greedy one included.
         temperature: of the random choices in these plays.
-        loss: what a play teaches: `rank`, `best`, `bopo` or `advantage`.
-        trace: with `advantage`, the share of the credit that goes on to the decision before.
+        loss: what a play teaches: `rank`, `best` or `bopo`.
         average: share of its weights that the network which acts and is kept holds on to at a
             step of the student, 0 to 1; 0: it is the student.
-        midway: share of the updates whose plays begin at some decision of a random play.
         learning_rate: over the whole training.
         max_grad_norm: longest gradient of a step.
     """
@@ -478,9 +476,7 @@ class SelfLabellingConfig:
     samples: int = 128
     temperature: float = 1.0
     loss: str = "rank"
-    trace: float = 0.99
     average: float = 0.95
-    midway: float = 0.0
     learning_rate: LearningRateConfig = field(
         default_factory=lambda: LearningRateConfig("rex", 1e-3, 1e-5)
     )

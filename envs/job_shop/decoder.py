@@ -22,26 +22,19 @@ from dispatchgym.envs.job_shop.env import RIVAL_COLUMNS
 from dispatchgym.envs.job_shop.kernel import (
     DECISIONS,
     FINISHED,
-    IN_SHOP,
     JOBS,
-    MACHINES,
     MAKESPAN,
-    MEAN_JOB,
     NEXT,
     NOISE,
     RUNNING,
     SEED,
     STATUS,
-    TIME,
-    TOTAL_WORK,
     apply_action,
     compiled,
     copy_between,
     forget_future,
     inlined,
-    makespan_bound,
     show_rivals,
-    unstarted_work,
     write_log,
 )
 
@@ -49,8 +42,6 @@ FloatArray = npt.NDArray[np.float32]
 
 FEATURES = RIVAL_COLUMNS
 """Features of a candidate."""
-PROGRESS = 4
-"""Numbers that tell how a play stands; see `show_progress`."""
 
 
 class Decoder(NamedTuple):
@@ -215,29 +206,11 @@ def log_probability(state, lane, scores, action):
     return scores[action] - highest - math.log(total)
 
 
-@inlined
-def show_progress(state, lane, row):
-    """Write share of the work begun, clock, bound on the makespan, jobs in the shop.
-
-    Times are in mean lengths of a job.
-    """
-    scalar, per_job = state.scalar[lane], 1.0 / max(state.real[lane, MEAN_JOB], 1e-9)
-    row[0] = 1.0 - unstarted_work(state, lane) / max(scalar[TOTAL_WORK], 1)
-    row[1] = scalar[TIME] * per_job
-    row[2] = makespan_bound(state, lane) * per_job
-    row[3] = scalar[IN_SHOP] / scalar[MACHINES]
-
-
 @compiled
-def sample_once(state, shop, decoder, work, temperature, sample, actions, progress):
-    """Play an episode to its end, writing its actions; return their number and likelihood.
-
-    `progress` (T, PROGRESS) gets a row before each decision, or has no rows.
-    """
+def sample_once(state, shop, decoder, work, temperature, sample, actions):
+    """Play an episode to its end, writing its actions; return their number and likelihood."""
     count, likelihood = 0, 0.0
     while state.scalar[shop, STATUS] == RUNNING:
-        if progress.shape[0] > 0:
-            show_progress(state, shop, progress[count])
         action = choose_action(state, shop, shop, decoder, work, shop, temperature, sample)
         likelihood += log_probability(state, shop, work.scores[shop], action)
         actions[count] = action
@@ -253,14 +226,7 @@ def sample_shop(begun, trial, shop, decoder, work, temperature, first, plays):
         copy_between(begun, shop, trial, shop)
         noise = temperature if first + i > 0 else 0.0
         length, likelihood = sample_once(
-            trial,
-            shop,
-            decoder,
-            work,
-            noise,
-            first + i,
-            plays.actions[shop, i],
-            plays.progress[shop, i],
+            trial, shop, decoder, work, noise, first + i, plays.actions[shop, i]
         )
         plays.lengths[shop, i] = length
         plays.likelihoods[shop, i] = likelihood
@@ -276,20 +242,13 @@ def sample_shops(begun, trial, decoder, work, temperature, first, plays):
         sample_shop(begun, trial, shop, decoder, work, temperature, first, plays)
 
 
-@inlined
-def apply_plan(state, lane, actions, length):
-    """Apply the first actions of a plan to a lane."""
-    for t in range(length):
-        apply_action(state, lane, np.int64(actions[t]))
-
-
 @njit(cache=True, nogil=True, parallel=True)
-def apply_lanes(state, actions, lengths):
-    """Apply so many actions of a plan to every lane that is not over."""
-    for index in prange(lengths.size):
+def apply_lanes(state, actions):
+    """Apply an action to every lane that is not over."""
+    for index in prange(actions.size):
         lane = np.int64(index)
         if state.scalar[lane, STATUS] == RUNNING:
-            apply_plan(state, lane, actions[lane], lengths[lane])
+            apply_action(state, lane, np.int64(actions[lane]))
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -297,7 +256,8 @@ def finish_lanes(state, outcome, decoder, work, actions, lengths):
     """Play given actions, then the decoder's to the end, and write the logs."""
     for index in prange(lengths.size):
         lane = np.int64(index)
-        apply_plan(state, lane, actions[lane], lengths[lane])
+        for t in range(lengths[lane]):
+            apply_action(state, lane, np.int64(actions[lane, t]))
         play_on(state, lane, lane, decoder, work)
         write_log(state, outcome, lane)
 
@@ -364,16 +324,17 @@ def add_gradient(state, lane, shop, decoder, work, slope, action, weight):
 def follow_shop(begun, trial, shop, decoder, work, slope, weights, actions, lengths):
     """Play the samples of a shop again, adding up the gradient; see `follow_shops`."""
     total = 0.0
-    for sample in range(weights.shape[0]):
-        if not weights[sample].any():
+    for sample in range(weights.size):
+        if weights[sample] == 0.0:
             continue
         copy_between(begun, shop, trial, shop)
         for t in range(lengths[sample]):
             action = np.int64(actions[sample, t])
-            weight = weights[sample, min(t, weights.shape[1] - 1)]
             score_actions(trial, shop, shop, decoder, work, shop)
-            likelihood = add_gradient(trial, shop, shop, decoder, work, slope, action, weight)
-            total += weight * likelihood
+            likelihood = add_gradient(
+                trial, shop, shop, decoder, work, slope, action, weights[sample]
+            )
+            total += weights[sample] * likelihood
             apply_action(trial, shop, action)
     return total
 
@@ -388,8 +349,7 @@ def follow_shops(begun, trial, decoder, work, slope, weights, actions, lengths, 
         decoder: what played.
         work: work space.
         slope: a `Decoder` whose arrays have one more axis in front, a row a shop; added to.
-        weights: float64 (B, S, 1), of the samples, or (B, S, T), of their decisions; samples
-            without any weight are passed over.
+        weights: float64 (B, S), of the samples; those of weight 0 are passed over.
         actions: int16 (B, S, T), what they did.
         lengths: int64 (B, S), how much of that there is.
         totals: float64 (B,), written: weighted log-likelihoods.

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from dispatchgym.envs.core.index_weights import split
 from dispatchgym.envs.job_shop.decoder import (
     FEATURES,
-    PROGRESS,
     Decoder,
     Work,
     apply_lanes,
@@ -68,16 +67,12 @@ class Plays(NamedTuple):
         likelihoods: float64 (B, S), log-probability of all decisions together.
         lengths: int64 (B, S), number of decisions.
         actions: int16 (B, S, T), what was decided.
-        progress: float32 (B, S, T, PROGRESS), how plays stood at each decision: share of the
-            work begun, clock, bound on the makespan, jobs in the shop; without rows where nobody
-            asked.
     """
 
     makespans: npt.NDArray[np.float64]
     likelihoods: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
     actions: npt.NDArray[np.int16]
-    progress: FloatArray
 
 
 class DecoderShops:
@@ -117,12 +112,7 @@ class DecoderShops:
         return self.simulation.state.operation[:, :, :-1, MACHINE].copy()
 
     def sample(
-        self,
-        decoder: Decoder,
-        samples: int,
-        temperature: float = 1.0,
-        first: int = 0,
-        progress: bool = False,
+        self, decoder: Decoder, samples: int, temperature: float = 1.0, first: int = 0
     ) -> Plays:
         """Play every shop several times; the shops stay where they are.
 
@@ -132,7 +122,6 @@ class DecoderShops:
             temperature: of the random choices; scores are divided by it.
             first: number of the first sample. Sample 0 takes the highest score at every
                 decision; the others depend on seed, number and nothing else.
-            progress: tell how the plays stood at each decision.
         """
         lanes = self.simulation.num_lanes
         plays = Plays(
@@ -140,7 +129,6 @@ class DecoderShops:
             np.empty((lanes, samples)),
             np.empty((lanes, samples), np.int64),
             np.empty((lanes, samples, self._longest), np.int16),
-            np.empty((lanes, samples, self._longest * progress, PROGRESS), np.float32),
         )
         sample_shops(
             self.simulation.state,
@@ -161,8 +149,7 @@ class DecoderShops:
         Args:
             decoder: what they are played with.
             plays: of these shops, from where they stand.
-            weights: float64 (B, S), or (B, S, T) of single decisions; plays of weight 0 are
-                passed over.
+            weights: float64 (B, S); plays of weight 0 are passed over.
         """
         lanes = self.simulation.num_lanes
         sums = [np.zeros((lanes, *part.shape), np.float32) for part in decoder[:-1]]
@@ -173,7 +160,7 @@ class DecoderShops:
             decoder,
             self._work(decoder),
             slope,
-            np.asarray(weights, np.float64).reshape(*weights.shape[:2], -1),
+            np.asarray(weights, np.float64),
             plays.actions,
             plays.lengths,
             totals,
@@ -203,11 +190,7 @@ class DecoderShops:
 
     def apply(self, actions: npt.NDArray[np.int64]) -> None:
         """Apply legal actions (B,) to the shops that are not over."""
-        apply_lanes(self.simulation.state, actions[:, None], np.ones(len(actions), np.int64))
-
-    def advance(self, actions: npt.NDArray[np.int16], lengths: npt.NDArray[np.int64]) -> None:
-        """Apply the first `lengths` (B,) of legal actions (B, T) to the shops."""
-        apply_lanes(self.simulation.state, actions, lengths)
+        apply_lanes(self.simulation.state, actions)
 
     def take(self, lanes: npt.NDArray[np.intp]) -> None:
         """Put into each lane a copy of another; all must play the same instance."""

@@ -37,21 +37,11 @@ class SampledShops:
         seeds = rng.integers(1 << 62, (1 << 63) - 1, count)
         self._simulation.restart(np.ones(count, np.bool_), seeds)
 
-    def advance(self, network: Any, rng: np.random.Generator, temperature: float) -> None:
-        """Play every shop on to some decision of a random play; later plays begin there."""
-        decoder = network.decoder_of(self._shops)
-        play = self._shops.sample(decoder, 1, temperature, first=1)
-        lengths = play.lengths[:, 0]
-        decisions = (rng.random(len(lengths)) * lengths).astype(np.int64)
-        self._shops.advance(play.actions[:, 0], decisions)
-
-    def sample(
-        self, network: Any, samples: int, temperature: float, progress: bool = False
-    ) -> Plays:
+    def sample(self, network: Any, samples: int, temperature: float) -> Plays:
         """Play every shop several times, under the same shutdowns each time."""
         self._vectors = network.encode(*network.tensors_of(self._shops))
         self._decoder = network.decoder(self._vectors)
-        self._plays = self._shops.sample(self._decoder, samples, temperature, progress=progress)
+        self._plays = self._shops.sample(self._decoder, samples, temperature)
         return self._plays
 
     def ascend(self, network: Any, weights: NDArray[np.float64]) -> float:
