@@ -83,13 +83,19 @@ def alike(runs: Sequence[Run]) -> dict[str, list[Sequence[Mapping[str, Any]]]]:
         key
         for key in sorted(shared)
         if len({str(setting[key]) for setting in settings}) > 1
+        and all(isinstance(setting[key], int | float | str) for setting in settings)
         and not (several and key.startswith("agent."))
     ]
+    pairs = list(zip(settings, runs, strict=True))
+    for key in reversed(["agent.name", *differ]):  # numbers in the order of their size
+        pairs.sort(key=lambda pair: (isinstance(pair[0][key], str), pair[0][key]))
     found: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
-    for setting, (_, history) in zip(settings, runs, strict=True):
+    for setting, (_, history) in pairs:
         name = setting["agent.name"]
         parts = [f"{key.rpartition('.')[2]} {setting[key]}" for key in differ]
-        found.setdefault(", ".join([WORDS.get(name, name), *parts]), []).append(history)
+        if several or not parts:
+            parts.insert(0, WORDS.get(name, name))
+        found.setdefault(", ".join(parts), []).append(history)
     return found
 
 
@@ -113,10 +119,10 @@ def comparison(runs: Sequence[Run], words: str) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     learned = [runs[0][1][-1]["best_rule"]]
-    for label, chosen in sorted(alike(runs).items()):
+    for label, chosen in alike(runs).items():
         steps, scores = common_grid(chosen)
         learned.extend(scores[:, 1:].ravel())
         label = f"{label}, {len(chosen)} seed{'s' * (len(chosen) != 1)}"
@@ -129,7 +135,7 @@ def comparison(runs: Sequence[Run], words: str) -> Figure:
     axes.set_ylabel(f"mean {words}, held-out instances")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
@@ -158,7 +164,7 @@ def comparison_table(runs: Sequence[Run], words: str) -> str:
     """
     columns: dict[str, list[str]] = {"seeds": [], "decisions": [], "last": [], "range": []}
     columns["vs rule %"] = []
-    kinds = sorted(alike(runs).items())
+    kinds = list(alike(runs).items())
     for _, chosen in kinds:
         last = [history[-1] for history in chosen]
         scores = [record["objective"] for record in last]

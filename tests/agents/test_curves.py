@@ -41,8 +41,9 @@ def test_runs_of_an_agent_share_a_line_and_a_band():
         return {"agent": {"name": agent}}, history
 
     runs = [run("sac", 0.0), run("ppo", 5.0), run("sac", 2.0), run("sac", 1.0)]
-    axes = comparison(runs, "delay").axes[0]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    figure = comparison(runs, "delay")
+    axes = figure.axes[0]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["PPO, 1 seed", "SAC, 3 seeds", "best rule"]
     assert list(axes.lines[1].get_xdata()) == [0.0, 100.0, 200.0, 300.0]
     assert list(axes.lines[1].get_ydata()) == [51.0, 50.0, 49.0, 48.0]
@@ -59,6 +60,6 @@ def test_runs_are_told_apart_by_what_they_share_with_other_values():
     text = comparison_table([run("rex", 0, 30.0), run("rex", 1, 34.0), run("linear", 0, 40.0)], "x")
     lines = [line.split() for line in text.splitlines()[3:]]
     assert lines == [
-        ["PPO,", "schedule", "linear", "1", "100", "40", "40-40", "+0.0"],
-        ["PPO,", "schedule", "rex", "2", "100", "32", "30-34", "-20.0"],
+        ["schedule", "linear", "1", "100", "40", "40-40", "+0.0"],
+        ["schedule", "rex", "2", "100", "32", "30-34", "-20.0"],
     ]
