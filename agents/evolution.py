@@ -74,7 +74,6 @@ class Evolution:
 
     Attributes:
         updates: steps taken.
-        deviation: standard deviation of a change of each weight, which may be set.
     """
 
     def __init__(
@@ -160,14 +159,7 @@ class IndexLearner(Learner):
     phase = "evolution"
 
     def __init__(self, trainer: Trainer) -> None:
-        """Build the network.
-
-        Raises:
-            ParameterError: the changes would vanish.
-        """
-        left = trainer.config.agent.deviation_left
-        if not left > 0:
-            raise ParameterError(f"agent.deviation_left: found {left}, expected a share above 0")
+        """Build the network."""
         network = new_network(trainer)
         super().__init__(trainer, network, network)
 
@@ -187,14 +179,12 @@ class IndexLearner(Learner):
 
     def learn(self) -> None:
         """Take steps until the budget is spent."""
-        trainer, agent, evolution = self.trainer, self.trainer.config.agent, self.evolution
-        rate, progress = rate_of(agent.learning_rate), trainer.progress
+        trainer, evolution = self.trainer, self.evolution
+        rate, progress = rate_of(trainer.config.agent.learning_rate), trainer.progress
         decisions, updates = progress.decisions, progress.updates
         while (share := trainer.share) < 1.0:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate(share)
-            left = 1.0 - share * (1.0 - agent.deviation_left)
-            evolution.deviation = agent.deviation * left
             trainer.logger.record_mean("evolution/score", evolution.step())
             progress.updates = updates + evolution.updates
             progress.decisions = decisions + evolution.decisions

@@ -436,8 +436,7 @@ class IndexConfig:
         scenarios: random scenarios; the score is the mean over them. None: the training's own.
         episodes: how many of each of them are played.
         pairs: opposite changes of the weights that are tried in a step.
-        deviation: standard deviation of a change of each weight, at first.
-        deviation_left: share of it that is left at last, above 0; it shrinks evenly.
+        deviation: standard deviation of a change of each weight.
         keep: steps with the same episodes.
         learning_rate: over the whole training.
     """
@@ -447,7 +446,6 @@ class IndexConfig:
     episodes: list[int] = field(default_factory=lambda: [24])
     pairs: int = 24
     deviation: float = 0.08
-    deviation_left: float = 1.0
     keep: int = 3
     learning_rate: LearningRateConfig = field(
         default_factory=lambda: LearningRateConfig("linear", 0.03, 0.001)

@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from dispatchgym.agents.evolution import Evolution, slope
-from dispatchgym.agents.training import Trainer
-from dispatchgym.configs.schemas import register_schemas
-from dispatchgym.envs.core.errors import ParameterError
 
 
 class Bowl:
@@ -77,34 +72,3 @@ def test_changes_that_do_nothing_say_nothing():
     changes = np.eye(3)
     scores = np.array([0.0, 0.0, 2.0, 0.0, 0.0, -1.0])
     np.testing.assert_allclose(slope(scores, changes, 1.0), [0.0, 0.0, 1.0 / 3.0])
-
-
-def index_config(tmp_path, *overrides):
-    register_schemas()
-    small = ["experiment=job_shop_index", f"runs={tmp_path}", "env.scenario=random_3x2"]
-    small += ["agent.scenarios=[]", "agent.episodes=[2]", "agent.pairs=2", "model.hidden=2"]
-    small += ["budget.seconds=null", "budget.steps=2000", "held_out.seeds=4", "held_out.times=2"]
-    with initialize_config_module("dispatchgym.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", [*small, *overrides]))
-
-
-def test_changes_shrink_evenly_over_the_training(tmp_path):
-    config = index_config(tmp_path, "agent.deviation=0.4", "agent.deviation_left=0.25")
-    seen = []
-
-    def report(phase, share, seconds, scores):
-        if phase == "evolution":
-            seen.append((share, trainer.learner.evolution.deviation))
-
-    trainer = Trainer(config, None, report)
-    trainer.run()
-    # A step begins with the share that is reported after the one before.
-    before, after = zip(*[(seen[i][0], seen[i + 1][1]) for i in range(len(seen) - 1)], strict=True)
-    assert max(before) > 0.5
-    np.testing.assert_allclose(after, 0.4 - 0.3 * np.array(before), atol=0.01)
-
-
-def test_changes_that_vanish_are_refused(tmp_path):
-    config = index_config(tmp_path, "agent.deviation_left=0")
-    with pytest.raises(ParameterError, match=r"agent\.deviation_left: found 0"):
-        Trainer(config, None, lambda *_: None)
