@@ -11,11 +11,12 @@ import pytest
 
 pytest.importorskip("ortools")
 
-from dispatchgym.agents import soc_bounds
+
 from dispatchgym.agents.arena import Arena, Episode
 from dispatchgym.agents.evaluation import evaluate
 from dispatchgym.agents.problems import find_problem
 from dispatchgym.agents.problems.soc import SoCSetting
+from dispatchgym.agents.problems.soc import bounds as soc_bounds
 from dispatchgym.agents.problems.soc.metrics import (
     cluster_utilisation,
     isolated_latency,
