@@ -83,12 +83,11 @@ def alike(runs: Sequence[Run]) -> dict[str, list[Sequence[Mapping[str, Any]]]]:
         key
         for key in sorted(shared)
         if len({str(setting[key]) for setting in settings}) > 1
-        and all(isinstance(setting[key], int | float | str) for setting in settings)
         and not (several and key.startswith("agent."))
     ]
     pairs = list(zip(settings, runs, strict=True))
     for key in reversed(["agent.name", *differ]):  # numbers in the order of their size
-        pairs.sort(key=lambda pair: (isinstance(pair[0][key], str), pair[0][key]))
+        pairs.sort(key=lambda pair: _place(pair[0][key]))
     found: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
     for setting, (_, history) in pairs:
         name = setting["agent.name"]
@@ -97,6 +96,11 @@ def alike(runs: Sequence[Run]) -> dict[str, list[Sequence[Mapping[str, Any]]]]:
             parts.insert(0, WORDS.get(name, name))
         found.setdefault(", ".join(parts), []).append(history)
     return found
+
+
+def _place(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float)
+    return not number, value if number else 0.0, str(value)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@ import matplotlib.image
 import numpy as np
 
 from dispatchgym.agents.curves import (
+    alike,
     comparison,
     comparison_table,
     draw_learning_curve,
@@ -63,3 +64,14 @@ def test_runs_are_told_apart_by_what_they_share_with_other_values():
         ["schedule", "linear", "1", "100", "40", "40-40", "+0.0"],
         ["schedule", "rex", "2", "100", "32", "30-34", "-20.0"],
     ]
+
+
+def test_runs_with_other_lists_or_without_a_limit_are_not_the_same():
+    def run(steps, scenarios):
+        agent = {"name": "index", "scenarios": scenarios}
+        end = {"decisions": 100.0, "objective": 1.0, "vs_best_rule": 0.0}
+        return {"agent": agent, "budget": {"steps": steps}}, [end]
+
+    found = alike([run(None, ["a"]), run(1000, ["a"]), run(200, ["b"]), run(200, ["b"])])
+    assert [len(histories) for histories in found.values()] == [1, 1, 2]
+    assert next(iter(found)).endswith("steps 1000")
